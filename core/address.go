@@ -1,0 +1,119 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits of RFC 5321 §4.5.3.1, in octets. The limit of 64 for a local part is
+// not enforced: addresses that encode another address (VERP, SRS) exceed it
+// everywhere.
+const (
+	maxPath   = 254 // without the angle brackets
+	maxDomain = 255
+)
+
+// checkPath reports why addr cannot stand between the angle brackets of MAIL or
+// RCPT (RFC 5321 §4.1.2, widened to UTF-8 by RFC 6531 §3.3), and whether it
+// needs SMTPUTF8.
+//
+// It is strict about everything that could be read as more than one path, and
+// lenient about dots in the local part, which servers take in any number.
+func checkPath(addr string) (utf8Needed bool, err error) {
+	if addr == "" {
+		return false, errors.New("empty address")
+	}
+	for i := 0; i < len(addr); i++ {
+		switch c := addr[i]; {
+		case c < ' ' || c == 0x7f:
+			return false, addressError(addr, fmt.Sprintf("holds the control character %#02x", c))
+		case c >= utf8.RuneSelf:
+			utf8Needed = true
+		}
+	}
+	if utf8Needed && !utf8.ValidString(addr) {
+		return false, addressError(addr, "is not valid UTF-8")
+	}
+	local, domain, err := splitPath(addr)
+	if err != nil {
+		return false, err
+	}
+	if len(local)+1+len(domain) > maxPath || len(domain) > maxDomain {
+		return false, addressError(addr, fmt.Sprintf("is longer than %d octets", maxPath))
+	}
+	return utf8Needed, checkDomain(addr, domain)
+}
+
+// splitPath checks the local part and finds where it ends.
+func splitPath(addr string) (local, domain string, err error) {
+	end := 0
+	if addr[0] == '"' {
+		if end, err = quotedEnd(addr); err != nil {
+			return "", "", err
+		}
+	} else {
+		for end < len(addr) && addr[end] != '@' {
+			if strings.IndexByte(` "(),:;<>[\]`, addr[end]) >= 0 {
+				return "", "", addressError(addr, fmt.Sprintf("%q must be quoted in a local part; if the address has a display name, parse it with net/mail first", addr[end]))
+			}
+			end++
+		}
+	}
+	switch {
+	case end == 0:
+		return "", "", addressError(addr, "has no local part")
+	case end == len(addr) && strings.EqualFold(addr, "postmaster"):
+		return addr, "", nil // RFC 5321 §4.1.1.3
+	case end == len(addr):
+		return "", "", addressError(addr, "has no domain")
+	case addr[end] != '@':
+		return "", "", addressError(addr, "has something between the quoted local part and @")
+	}
+	return addr[:end], addr[end+1:], nil
+}
+
+// quotedEnd returns the index behind the closing quote of a Quoted-string.
+func quotedEnd(addr string) (int, error) {
+	for i := 1; i < len(addr); i++ {
+		switch addr[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1, nil
+		}
+	}
+	return 0, addressError(addr, "has an unclosed quoted local part")
+}
+
+func checkDomain(addr, domain string) error {
+	if domain == "" {
+		if strings.EqualFold(addr, "postmaster") {
+			return nil
+		}
+		return addressError(addr, "has no domain")
+	}
+	if domain[0] == '[' {
+		inner, ok := strings.CutSuffix(domain[1:], "]")
+		if !ok || inner == "" || strings.ContainsAny(inner, " []\\<>@\"(),;") {
+			return addressError(addr, "has a malformed address literal")
+		}
+		return nil
+	}
+	for i := 0; i < len(domain); i++ {
+		c := domain[i]
+		ok := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c >= utf8.RuneSelf
+		if c == '.' {
+			ok = i > 0 && i < len(domain)-1 && domain[i-1] != '.'
+		}
+		if !ok {
+			return addressError(addr, fmt.Sprintf("%q is not allowed there in a domain", c))
+		}
+	}
+	return nil
+}
+
+func addressError(addr, why string) error {
+	return fmt.Errorf("address %q %s", addr, why)
+}

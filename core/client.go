@@ -1,0 +1,85 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Client delivers messages to one endpoint: it keeps a few sessions and runs
+// every message through its pipeline. It is safe for concurrent use. Close it
+// when it is no longer needed.
+type Client struct {
+	settings *settings
+	pipeline *pipeline
+	pool     *pool
+}
+
+// NewClient checks the configuration and returns a client. It opens nothing:
+// the first message does. The error is an [*Error] of the stage config and says
+// what to change.
+func NewClient(config Config) (*Client, error) {
+	settings, err := config.check()
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPipeline(config.Interceptors, pipeline{deliver: deliver, attempt: sendAttempt, content: settleContent, connect: openSession, exchange: sendExchange})
+	if err != nil {
+		return nil, configError(err)
+	}
+	return &Client{settings: settings, pipeline: p, pool: newPool(settings, p)}, nil
+}
+
+// Send delivers a message and says what became of it for each recipient.
+//
+// The error is nil if and only if every recipient was accepted; otherwise it is
+// a [*DeliveryError], through which errors.Is and errors.As reach every reason.
+// The receipt is never nil when there was a message. If ctx ends, Send returns
+// at once; whether the message was accepted may then be Unknown.
+//
+// The message must not change while Send runs.
+func (c *Client) Send(ctx context.Context, m *Message) (*Receipt, error) {
+	if m == nil {
+		return nil, localError(StagePolicy, errors.New("no message"), "")
+	}
+	d := c.newDelivery(m)
+	utf8, err := m.check()
+	if err == nil && ctx.Err() != nil {
+		err = &Error{Stage: StageConnect, Class: Temporary, Err: contextError(ctx)}
+	}
+	if err == nil {
+		d.utf8 = utf8
+		err = c.pipeline.deliver(ctx, d)
+	}
+	d.finish(err)
+	if err == nil || len(m.To) > 0 {
+		err = d.receipt.err()
+	}
+	return d.receipt, err
+}
+
+// finish settles whoever was not even tried.
+func (d *Delivery) finish(err error) {
+	for i := range d.receipt.Recipients {
+		r := &d.receipt.Recipients[i]
+		if r.Outcome != Pending {
+			continue
+		}
+		if err == nil {
+			err = localError(StagePolicy, ErrNextSkipped, "a delivery interceptor returns an error, or refuses every recipient, instead of calling next")
+		}
+		r.fail(stageError(StagePolicy, err))
+	}
+	d.receipt.Elapsed = time.Since(d.receipt.Started)
+}
+
+// Pipeline returns the names of the interceptors, the outermost first.
+func (c *Client) Pipeline() []string { return append([]string(nil), c.pipeline.names...) }
+
+// Close refuses new work, says QUIT on the sessions that are idle and closes
+// them. A session in use is closed when its message is done. Close may be
+// called more than once.
+func (c *Client) Close() error {
+	c.pool.close()
+	return nil
+}

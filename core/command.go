@@ -1,0 +1,165 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/core/internal/wire"
+)
+
+// EndOfData is the Verb of the pseudo-command that stands for content after
+// DATA was answered with 354: the content itself and the dot that ends it.
+const EndOfData = "."
+
+// Command is one command of an [Exchange].
+type Command struct {
+	// Verb is the command's name in upper case. It is empty for a response to
+	// a challenge of AUTH, and [EndOfData] for content.
+	Verb string
+	// Path is the address of MAIL or RCPT, without angle brackets.
+	Path string
+	// Argument is what follows the verb of any other command. Of AUTH it is
+	// the mechanism's name alone.
+	Argument string
+	// Params are the parameters of MAIL and RCPT. An interceptor may change
+	// them; nothing else.
+	Params []Param
+	// Size is how many octets of content follow, line ends made right and
+	// before dot-stuffing; -1 if that is not known beforehand. It is zero for
+	// a command without content.
+	Size int64
+
+	secret  *secret // behind Argument, never shown
+	stage   Stage
+	timeout time.Duration // for each reply
+	replies int           // how many the command gets; zero means one
+	silent  bool          // a reply that says to go on is of no interest to the caller
+}
+
+// secret is what AUTH and the responses to its challenges carry. It is kept
+// behind a pointer so that printing a Command, however deeply, does not show it.
+type secret struct {
+	octets []byte    // in base64; nil if the command has none
+	parts  *[][]byte // what a server might repeat of the credentials
+}
+
+// redact removes from a server's text what it repeats of the credentials.
+func (s *secret) redact(reply Reply) Reply {
+	if reply.Code == 334 {
+		reply.Text = redacted // a challenge is part of the secret
+		return reply
+	}
+	for _, p := range *s.parts {
+		if len(p) >= 4 { // shorter ones occur by chance
+			reply.Text = strings.ReplaceAll(reply.Text, string(p), redacted)
+		}
+	}
+	return reply
+}
+
+const redacted = "[redacted]"
+
+// String returns the command as it goes out, without line end. What belongs to
+// a credential is replaced by "[redacted]", and content by its size.
+func (c *Command) String() string {
+	var b strings.Builder
+	switch c.Verb {
+	case EndOfData:
+		b.WriteString("[content")
+		if c.Size >= 0 {
+			b.WriteString(", " + strconv.FormatInt(c.Size, 10) + " octets")
+		}
+		b.WriteString("] .")
+		return b.String()
+	case "MAIL":
+		b.WriteString("MAIL FROM:<" + c.Path + ">")
+	case "RCPT":
+		b.WriteString("RCPT TO:<" + c.Path + ">")
+	default:
+		b.WriteString(c.Verb)
+		if c.Argument != "" {
+			b.WriteString(" " + c.Argument)
+		}
+	}
+	for _, p := range c.Params {
+		b.WriteString(" " + p.String())
+	}
+	if c.secret != nil && c.secret.octets != nil {
+		if b.Len() > 0 {
+			b.WriteString(" ")
+		}
+		b.WriteString(redacted)
+	}
+	return printable(b.String())
+}
+
+// write appends the command to a group, or says why it cannot be sent.
+func (c *Command) write(g *wire.Group, extensions *Extensions) error {
+	g.Verb(c.Verb)
+	switch c.Verb {
+	case "MAIL":
+		g.Text(" FROM:<")
+		g.Text(c.Path)
+		g.Text(">")
+	case "RCPT":
+		g.Text(" TO:<")
+		g.Text(c.Path)
+		g.Text(">")
+	default:
+		if c.Argument != "" {
+			g.Text(" ")
+			g.Text(c.Argument)
+		}
+	}
+	for i := range c.Params {
+		if err := c.Params[i].check(extensions); err != nil {
+			return localError(c.stage, err, "")
+		}
+		c.Params[i].write(g)
+	}
+	if c.secret != nil && c.secret.octets != nil {
+		if c.Verb != "" {
+			g.Text(" ")
+		}
+		g.Octets(c.secret.octets)
+	}
+	if err := g.End(); err != nil {
+		if c.secret != nil && errors.Is(err, wire.ErrControl) {
+			err = wire.ErrControl // the offset would tell about the secret
+		}
+		return localError(c.stage, fmt.Errorf("%s: %w", c.name(), err), "")
+	}
+	return nil
+}
+
+// name names the command in errors.
+func (c *Command) name() string {
+	switch c.Verb {
+	case "":
+		return "AUTH response"
+	case EndOfData:
+		return "content"
+	}
+	return c.Verb
+}
+
+// awaits returns how many replies the command gets.
+func (c *Command) awaits() int { return max(c.replies, 1) }
+
+// fits reports whether a reply is one that the command can have. Anything else
+// means that replies and commands no longer match.
+func (c *Command) fits(code int) bool {
+	if code >= 400 {
+		return true
+	}
+	switch c.Verb {
+	case "DATA":
+		return code == 354
+	case "AUTH", "":
+		return code < 300 || code == 334
+	}
+	return code < 300
+}

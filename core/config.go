@@ -1,0 +1,135 @@
+package core
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+// Config says how to reach a server and what stands between the caller and the
+// wire. Endpoint and Transports are required; the zero value of everything else
+// is safe.
+type Config struct {
+	// Endpoint is the server's URL: "smtp://host:587", "smtps://host". Its
+	// scheme chooses the transport. Credentials do not belong in it.
+	Endpoint string
+	// Transports are those that an endpoint's scheme may choose, normally
+	// transport.Standard(). Two for one scheme are an error.
+	Transports []Transport
+	// Auth is the mechanisms, with their credentials, in order of preference:
+	// the first that the server offers is used. With at least one, a client's
+	// session that cannot authenticate is not used. Normally
+	// mechanisms.Password(user, password).
+	Auth []Mechanism
+	// Interceptors wrap the work of the client, the first outermost.
+	Interceptors []Interceptor
+
+	// LocalName is the argument of EHLO: a domain name or an address literal.
+	// Empty means the host's name if it is a full one, else the address literal
+	// of the connection's own end (RFC 5321 §4.1.3).
+	LocalName string
+	// TLS is the base of every handshake's configuration: root certificates,
+	// client certificates, a server name that differs from the endpoint's
+	// host. TLS 1.2 is the least, whatever it says.
+	TLS *tls.Config
+	// TLSPolicy says how much TLS there must be. Zero requires it, with a
+	// certificate that verifies, unless the stream stays on this machine.
+	TLSPolicy TLSPolicy
+	// AllowInsecureAuth permits mechanisms that show a reusable secret on a
+	// connection without verified TLS that leaves this machine.
+	AllowInsecureAuth bool
+	// LineEnds says what happens to bare CR and LF in content.
+	LineEnds LineEnds
+	// Timeouts bounds each stage.
+	Timeouts Timeouts
+
+	// MaxSessions is how many sessions a client has at most; further sends
+	// wait. Zero means 4.
+	MaxSessions int
+	// IdleTimeout is how long a session is kept without use. Zero means 30
+	// seconds; a negative one closes each session after its first use.
+	IdleTimeout time.Duration
+}
+
+// Defaults of [Config].
+const (
+	DefaultMaxSessions = 4
+	DefaultIdleTimeout = 30 * time.Second
+)
+
+// settings is a Config that was checked and completed.
+type settings struct {
+	Config
+	transport Transport
+	endpoint  Endpoint
+	auth      mechanismSet
+	policy    TLSPolicy
+}
+
+// check refuses what cannot work, before anything is opened.
+func (config Config) check() (*settings, error) {
+	s := &settings{Config: config}
+	transports, err := newTransportSet(config.Transports)
+	if err != nil {
+		return nil, configError(err)
+	}
+	if s.transport, s.endpoint, err = transports.resolve(config.Endpoint); err != nil {
+		return nil, configError(err)
+	}
+	if s.auth, err = newMechanismSet(config.Auth); err != nil {
+		return nil, configError(err)
+	}
+	if config.LocalName != "" && !validHelloName(config.LocalName) {
+		return nil, configError(fmt.Errorf("Config.LocalName %q is neither a domain name nor an address literal", config.LocalName))
+	}
+	if config.TLSPolicy > TLSOff {
+		return nil, configError(fmt.Errorf("Config.TLSPolicy %d does not exist", config.TLSPolicy))
+	}
+	if config.TLSPolicy == TLSOff && s.endpoint.Security == ImplicitTLS {
+		return nil, configError(fmt.Errorf("Config.TLSPolicy is off, and %q is TLS from the first octet: use the smtp scheme", config.Endpoint))
+	}
+	if config.MaxSessions < 0 {
+		return nil, configError(errors.New("Config.MaxSessions is negative"))
+	}
+	s.policy = config.TLSPolicy.effective(&s.endpoint)
+	s.Timeouts = config.Timeouts.withDefaults()
+	if s.MaxSessions == 0 {
+		s.MaxSessions = DefaultMaxSessions
+	}
+	if s.IdleTimeout == 0 {
+		s.IdleTimeout = DefaultIdleTimeout
+	}
+	if s.LocalName == "" {
+		if name, err := os.Hostname(); err == nil && strings.Contains(name, ".") && validHelloName(name) {
+			s.LocalName = name
+		}
+	}
+	return s, nil
+}
+
+func configError(err error) error {
+	return &Error{Stage: StageConfig, Class: Local, Err: err}
+}
+
+// validHelloName accepts what may follow EHLO: a domain or an address literal.
+func validHelloName(name string) bool {
+	return len(name) <= maxDomain && checkDomain(name, name) == nil
+}
+
+// helloName returns the argument of EHLO for a connection.
+func (s *settings) helloName(conn net.Conn) string {
+	if s.LocalName != "" {
+		return s.LocalName
+	}
+	if addr, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+		if ip4 := addr.IP.To4(); ip4 != nil {
+			return "[" + ip4.String() + "]"
+		}
+		return "[IPv6:" + addr.IP.String() + "]"
+	}
+	return "localhost"
+}

@@ -1,0 +1,190 @@
+package core
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Connect is one session being opened, on its way through the interceptors. It
+// is valid until the chain returns.
+type Connect struct {
+	// Endpoint is what is being opened.
+	Endpoint Endpoint
+	// Steps is what was done, in order, once next has returned. The last one
+	// has the error, if there was one.
+	Steps []Step
+
+	session *Session
+	full    bool // not only the greeting
+	once    once
+}
+
+// Step is one step of opening a session.
+type Step struct {
+	// Name is "dial", "greeting", "hello", "tls" or "auth".
+	Name string
+	// Start and End are when it began and ended.
+	Start, End time.Time
+	// Err is why it failed, or nil.
+	Err error
+}
+
+// Peer returns what was learnt of the server, once next has returned.
+func (c *Connect) Peer() *Peer { return c.session.peer }
+
+// Set attaches a value to the session. Interceptors find it with
+// [Attempt.Value], for as long as the session lives. The key is to be of a type
+// of the caller's own, as with context.WithValue.
+func (c *Connect) Set(key, value any) {
+	if c.session.values == nil {
+		c.session.values = make(map[any]any)
+	}
+	c.session.values[key] = value
+}
+
+// openSession is the end of the connect chain.
+func openSession(ctx context.Context, c *Connect) error {
+	if err := c.once.begin("connect"); err != nil {
+		return err
+	}
+	s := c.session
+	if err := c.step("dial", func() error { return s.dial(ctx) }); err != nil {
+		return err
+	}
+	s.conn.watch(ctx)
+	defer s.conn.unwatch()
+	err := c.converse(ctx)
+	if err != nil {
+		s.conn.kill(err)
+	}
+	return err
+}
+
+// converse does what stands between a fresh stream and the first MAIL.
+func (c *Connect) converse(ctx context.Context) error {
+	s := c.session
+	if s.config.endpoint.Security == ImplicitTLS {
+		if err := c.step("tls", func() error { return s.handshake(ctx) }); err != nil {
+			return err
+		}
+	}
+	if err := c.step("greeting", func() error { return s.greet(ctx) }); err != nil || !c.full {
+		return err
+	}
+	if err := c.step("hello", func() error { return s.hello(ctx) }); err != nil {
+		return err
+	}
+	if s.wantsStartTLS() {
+		// What the server says under TLS is what counts, so hello is part of it.
+		if err := c.step("tls", func() error { return s.startTLS(ctx) }); err != nil {
+			return err
+		}
+		if err := c.step("hello", func() error { return s.hello(ctx) }); err != nil {
+			return err
+		}
+	}
+	if err := s.checkTLS(); err != nil {
+		return err
+	}
+	if len(s.config.auth) == 0 {
+		return nil
+	}
+	return c.step("auth", func() error {
+		m, err := s.config.auth.choose(s.peer, s.config.AllowInsecureAuth)
+		if err != nil {
+			return err
+		}
+		return s.authenticate(ctx, m)
+	})
+}
+
+func (c *Connect) step(name string, do func() error) error {
+	step := Step{Name: name, Start: time.Now()}
+	step.Err = do()
+	step.End = time.Now()
+	c.Steps = append(c.Steps, step)
+	return step.Err
+}
+
+// dial opens the byte stream.
+func (s *Session) dial(ctx context.Context) (err error) {
+	defer contain(fmt.Sprintf("transport %q", s.config.transport.Scheme()), &err)
+	dialCtx := ctx
+	if t := s.config.Timeouts.Dial; t > 0 {
+		var cancel context.CancelFunc
+		dialCtx, cancel = context.WithTimeout(ctx, t)
+		defer cancel()
+	}
+	raw, err := s.config.transport.Dial(dialCtx, s.config.endpoint)
+	if err == nil && raw == nil {
+		err = errors.New("the transport returned no connection and no error")
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", contextError(ctx), err)
+		}
+		if e, ok := errors.AsType[*Error](err); ok {
+			return e // the transport knows better what it means
+		}
+		return &Error{Stage: StageConnect, Class: Temporary, Err: fmt.Errorf("%w: %w", ErrDisconnected, err)}
+	}
+	s.conn = newConn(raw)
+	s.peer = s.newPeer()
+	return nil
+}
+
+func (s *Session) newPeer() *Peer {
+	e := &s.config.endpoint
+	return &Peer{Endpoint: e.URL, ServerName: e.ServerName, Addr: s.conn.raw.RemoteAddr(), Local: e.Local || e.Security == Protected, Protocol: e.Protocol}
+}
+
+// handshake puts TLS over the raw connection.
+func (s *Session) handshake(ctx context.Context) error {
+	config, unverified := tlsConfig(s.config.TLS, &s.config.endpoint, s.config.policy)
+	if t := s.config.Timeouts.TLS; t > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, t)
+		defer cancel()
+	}
+	_ = s.conn.raw.SetDeadline(time.Time{}) // the context has the time limit now
+	stream := tls.Client(s.conn.raw, config)
+	if err := stream.HandshakeContext(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", contextError(ctx), err)
+		}
+		e := tlsError(fmt.Errorf("%w: TLS handshake: %w", ErrDisconnected, err))
+		s.conn.kill(e)
+		return e
+	}
+	s.conn.secure(stream)
+	state := stream.ConnectionState()
+	peer := *s.peer
+	peer.TLS, peer.TLSError = &state, *unverified
+	s.peer = &peer
+	return nil
+}
+
+// greet reads the server's greeting, RFC 5321 §3.1.
+func (s *Session) greet(ctx context.Context) error {
+	replies, err := s.exchange(ctx, nil, nil)
+	if err != nil {
+		return err
+	}
+	reply := replies[0]
+	peer := *s.peer
+	peer.Greeting = reply
+	s.peer = &peer
+	if reply.Code != 220 {
+		e := replyError(StageConnect, reply)
+		if reply.Code < 400 {
+			e = protocolError(StageConnect, "greeting %s is not 220", reply)
+		}
+		s.conn.kill(e)
+		return e
+	}
+	s.state = stateGreeted
+	return nil
+}

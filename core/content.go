@@ -1,0 +1,110 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"strings"
+)
+
+// LineEnds says what happens to a CR or LF in content that is not part of a
+// CRLF. None ever reaches a server: servers disagree about what it means, and
+// messages can be smuggled through the disagreement.
+type LineEnds uint8
+
+const (
+	// NormalizeLineEnds turns each bare CR and bare LF into CRLF.
+	NormalizeLineEnds LineEnds = iota
+	// RefuseLineEnds makes it an error. The message is not delivered.
+	RefuseLineEnds
+)
+
+// Content is the content of one attempt, on its way through the interceptors.
+// It is valid until the chain returns.
+type Content struct {
+	// Body is what will be sent. An interceptor changes it by putting another
+	// one in its place, and then calls next.
+	Body Body
+
+	message *Message
+	peer    *Peer
+	asked   []askedExtension
+	once    once
+}
+
+type askedExtension struct {
+	keyword string
+	offered bool
+}
+
+// Message returns the message being delivered, which must not be changed. Its
+// Body is the original one.
+func (c *Content) Message() *Message { return c.message }
+
+// Offers reports whether the peer announced an extension, so that content can
+// be made to fit ("8BITMIME", "SMTPUTF8"). The content is kept for the whole
+// delivery: the chain runs again only for a peer that would answer one of the
+// questions differently, so that a retry does not sign again.
+func (c *Content) Offers(keyword string) bool {
+	offered := c.peer.Extensions.Has(keyword)
+	c.asked = append(c.asked, askedExtension{strings.ToUpper(keyword), offered})
+	return offered
+}
+
+// Prepend puts header fields in front of the content: whole lines, ended by
+// CRLF.
+func (c *Content) Prepend(header string) {
+	c.Body = Segments(String(header), c.Body)
+}
+
+// settledContent is the result of the content chain, kept for a delivery.
+type settledContent struct {
+	body  Body
+	asked []askedExtension
+}
+
+// fits reports whether the chain would do the same again for this peer.
+func (s *settledContent) fits(peer *Peer) bool {
+	if s.body == nil {
+		return false
+	}
+	for _, a := range s.asked {
+		if peer.Extensions.Has(a.keyword) != a.offered {
+			return false
+		}
+	}
+	return true
+}
+
+// settle runs the content chain, unless an earlier attempt's result fits.
+func (s *settledContent) settle(ctx context.Context, p *pipeline, m *Message, peer *Peer) (Body, error) {
+	if !p.wrapsContent {
+		return m.Body, nil
+	}
+	if s.fits(peer) {
+		return s.body, nil
+	}
+	c := &Content{Body: m.Body, message: m, peer: peer}
+	err := p.content(ctx, c)
+	if err == nil {
+		err = c.once.end("content")
+	}
+	if err == nil && c.Body == nil {
+		err = errors.New("a content interceptor set Body to nil")
+	}
+	if err != nil {
+		return nil, stageError(StagePolicy, err)
+	}
+	s.body, s.asked = c.Body, c.asked
+	return c.Body, nil
+}
+
+// settleContent is the end of the content chain.
+func settleContent(_ context.Context, c *Content) error { return c.once.begin("content") }
+
+// stageError gives an error that has no stage one.
+func stageError(stage Stage, err error) error {
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
+	return &Error{Stage: stage, Class: classOf(err), Err: err}
+}

@@ -1,0 +1,111 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Delivery is one Send, on its way through the interceptors. It is valid until
+// the chain returns.
+//
+// The core keeps the outcomes. Each call to next tries the recipients that are
+// still Pending or Deferred, and only those, so an interceptor that calls it
+// again is a retry, and can neither lose a refusal nor mail somebody twice.
+type Delivery struct {
+	client  *Client
+	message *Message
+	utf8    bool
+	receipt *Receipt
+	content settledContent
+
+	// Kept here so that the usual delivery needs no further memory.
+	first Attempt
+	own   Receipt
+	one   [1]RecipientResult
+	todo  []int
+	todo1 [1]int
+}
+
+// Message returns the message, which must not be changed.
+func (d *Delivery) Message() *Message { return d.message }
+
+// Receipt returns the outcomes so far. It must not be changed.
+func (d *Delivery) Receipt() *Receipt { return d.receipt }
+
+// Endpoint returns the endpoint that the client sends to.
+func (d *Delivery) Endpoint() Endpoint { return d.client.settings.endpoint }
+
+// Refuse settles the i-th recipient of the message without sending it anything,
+// because of err: a suppression list, say. The class of an [*Error] decides
+// between Refused and Deferred; of any other error it is Refused. It has no
+// effect on a recipient that was accepted or is in doubt.
+func (d *Delivery) Refuse(i int, err error) {
+	r := &d.receipt.Recipients[i]
+	if r.Outcome == Accepted || r.Outcome == Unknown {
+		return
+	}
+	r.fail(stageError(StagePolicy, err))
+}
+
+// newDelivery makes the state of one Send.
+func (c *Client) newDelivery(m *Message) *Delivery {
+	d := &Delivery{client: c, message: m}
+	d.receipt = &d.own
+	d.receipt.Started = time.Now()
+	if len(m.To) == 1 {
+		d.receipt.Recipients, d.todo = d.one[:], d.todo1[:0]
+	} else {
+		d.receipt.Recipients, d.todo = make([]RecipientResult, len(m.To)), make([]int, 0, len(m.To))
+	}
+	for i := range m.To {
+		d.receipt.Recipients[i].Address = m.To[i].Address
+	}
+	return d
+}
+
+// deliver is the end of the delivery chain: it tries, on one session, those who
+// have no final outcome yet.
+func deliver(ctx context.Context, d *Delivery) error {
+	d.todo = d.todo[:0]
+	for i := range d.receipt.Recipients {
+		if o := d.receipt.Recipients[i].Outcome; o == Pending || o == Deferred {
+			d.todo = append(d.todo, i)
+		}
+	}
+	if len(d.todo) == 0 {
+		return nil
+	}
+	err := d.tryOnce(ctx, false)
+	if errors.Is(err, errStale) {
+		err = d.tryOnce(ctx, true)
+	}
+	return err
+}
+
+// errStale says that a kept session turned out dead before the server had said
+// anything to the transaction: it was never begun, and a new session costs
+// nobody a retry.
+var errStale = errors.New("the kept session was dead")
+
+func (d *Delivery) tryOnce(ctx context.Context, fresh bool) error {
+	p := d.client.pool
+	s, kept, err := p.get(ctx, fresh)
+	if err != nil {
+		for _, i := range d.todo {
+			r := &d.receipt.Recipients[i]
+			if r.Outcome == Deferred && ctx.Err() != nil {
+				continue // the reason that the server gave says more
+			}
+			r.fail(err)
+		}
+		return err
+	}
+	defer func() { p.put(s) }()
+	t, err := d.attempt(ctx, s, d.todo)
+	if kept && !t.heard && s.conn.dead != nil && !s.outgoing.lastWrite && ctx.Err() == nil && errors.Is(s.conn.dead, ErrDisconnected) {
+		return fmt.Errorf("%w: %w", errStale, err)
+	}
+	return err
+}

@@ -1,0 +1,281 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/postrider/postrider/core/internal/wire"
+)
+
+// Exchange is commands that are handed to the writer together, and their
+// replies. With PIPELINING that is "MAIL RCPT… DATA" in one write and one round
+// trip (RFC 2920); without, each command is an exchange of its own. The server's
+// greeting is an exchange without a command.
+//
+// Commands and replies are borrowed for the time of the call. Of AUTH, neither
+// the secret nor the challenges can be seen.
+type Exchange struct {
+	// Commands is what is to be written. Only parameters may be changed.
+	Commands []Command
+	// Replies is what came back, in order, once next has returned. It is
+	// shorter than expected when the connection failed or the server closed it
+	// with a 421.
+	Replies []Reply
+
+	session *Session
+	content *outgoing // written after the commands, or nil
+	once    once
+
+	// What is written and what was read, whatever interceptors make of the
+	// public fields.
+	sent []Command
+	got  []Reply
+}
+
+// Peer returns what is known of the server.
+func (x *Exchange) Peer() *Peer { return x.session.peer }
+
+// Pairs yields each command with the replies to it. The greeting has a nil
+// command. Use it after next has returned.
+func (x *Exchange) Pairs() iter.Seq2[*Command, []Reply] {
+	return func(yield func(*Command, []Reply) bool) {
+		if len(x.Commands) == 0 {
+			yield(nil, x.Replies)
+			return
+		}
+		rest := x.Replies
+		for i := range x.Commands {
+			n := min(x.Commands[i].awaits(), len(rest))
+			if !yield(&x.Commands[i], rest[:n:n]) {
+				return
+			}
+			rest = rest[n:]
+		}
+	}
+}
+
+// maxGroup bounds the commands in one write. A server may read the next command
+// only when its reply to the last one was read, so what is in flight must fit
+// into the buffers between (RFC 2920 §3.1): these commands, and their replies.
+const maxGroup = 100
+
+// exchange is the one path to the wire. It writes the commands, and content if
+// there is any, and returns the replies that were read, which are valid until
+// the next exchange. The error is nil if there is a reply for every command,
+// whatever the replies say.
+//
+// After an error the session is dead, unless nothing was written (a command
+// that cannot be sent, an interceptor that refused) or everything was read (an
+// interceptor that disliked a reply).
+func (s *Session) exchange(ctx context.Context, commands []Command, content *outgoing) ([]Reply, error) {
+	if s.conn.dead != nil {
+		return nil, s.deadError(commands)
+	}
+	if !s.pipeline.wrapsExchange {
+		x := &s.x
+		x.session, x.content, x.sent, x.got = s, content, commands, x.got[:0]
+		err := s.roundTrip(x)
+		return x.got, err
+	}
+	x := &Exchange{session: s, content: content, sent: commands}
+	x.Commands = append(x.Commands, commands...)
+	err := s.pipeline.exchange(ctx, x)
+	if err == nil {
+		err = x.once.end("exchange")
+	}
+	x.once.close()
+	if err != nil {
+		err = stageError(firstStage(commands), err)
+	}
+	return x.got, err
+}
+
+// firstStage returns the stage that an exchange belongs to.
+func firstStage(commands []Command) Stage {
+	if len(commands) == 0 {
+		return StageConnect // the greeting
+	}
+	return commands[0].stage
+}
+
+// sendExchange is the end of the exchange chain.
+func sendExchange(ctx context.Context, x *Exchange) error {
+	if err := x.once.begin("exchange"); err != nil {
+		return err
+	}
+	s := x.session
+	if err := x.takeParams(); err != nil {
+		return err
+	}
+	if ctx.Done() != s.conn.ctx.Done() {
+		defer s.conn.narrow(ctx)()
+	}
+	err := s.roundTrip(x)
+	x.Replies = append(x.Replies[:0], x.got...)
+	if len(x.sent) == 1 && x.sent[0].secret != nil {
+		for i := range x.Replies {
+			x.Replies[i] = x.sent[0].secret.redact(x.Replies[i])
+		}
+	}
+	return err
+}
+
+// takeParams takes over the parameters that interceptors have set, and refuses
+// any other change.
+func (x *Exchange) takeParams() error {
+	same := len(x.Commands) == len(x.sent)
+	for i := 0; same && i < len(x.sent); i++ {
+		a, b := &x.sent[i], &x.Commands[i]
+		same = a.Verb == b.Verb && a.Path == b.Path && a.Argument == b.Argument && a.Size == b.Size && a.secret == b.secret
+	}
+	if !same {
+		return localError(StagePolicy, errors.New("an exchange interceptor added, dropped, reordered or rewrote commands"), "it may change Params only")
+	}
+	sent := make([]Command, len(x.sent))
+	for i := range sent {
+		sent[i] = x.sent[i]
+		if sent[i].Verb == "MAIL" || sent[i].Verb == "RCPT" {
+			sent[i].Params = x.Commands[i].Params
+		}
+	}
+	x.sent = sent
+	return nil
+}
+
+// roundTrip writes what an exchange has to write and reads its replies.
+func (s *Session) roundTrip(x *Exchange) error {
+	s.group.Reset()
+	for i := range x.sent {
+		c := &x.sent[i]
+		if c.Verb == EndOfData {
+			continue
+		}
+		if err := c.write(&s.group, &s.peer.Extensions); err != nil {
+			return err
+		}
+	}
+	if err := s.checkInStep(x); err != nil {
+		return err
+	}
+	stage := firstStage(x.sent)
+	if p := s.group.Bytes(); len(p) > 0 {
+		if err := s.conn.write(p, stage, s.config.Timeouts.Write); err != nil {
+			return s.afterFailedWrite(x, err)
+		}
+	}
+	if x.content != nil {
+		if err := s.sendContent(x); err != nil {
+			return err
+		}
+	}
+	if len(x.sent) == 0 {
+		return s.readReply(x, nil, stage, s.config.Timeouts.Greeting)
+	}
+	return s.readReplies(x)
+}
+
+// checkInStep refuses to write while there are octets that no command asked
+// for: every reply from here on would be taken for the answer to another
+// command.
+func (s *Session) checkInStep(x *Exchange) error {
+	if s.conn.reader.Buffered() == 0 || len(x.sent) == 0 {
+		return nil
+	}
+	stage := x.sent[0].stage
+	reply, err := s.conn.readReply(stage, s.config.Timeouts.Command)
+	if err != nil {
+		s.conn.kill(err)
+		return err
+	}
+	if reply.Code == 421 {
+		// A server may say goodbye at any time, RFC 5321 §3.8.
+		return s.goodbye(x, ownedReply(reply, true), stage)
+	}
+	err = protocolError(stage, "reply %s came before its command", ownedReply(reply, true))
+	s.conn.kill(err)
+	return err
+}
+
+// goodbye ends the session after a 421.
+func (s *Session) goodbye(x *Exchange, reply Reply, stage Stage) error {
+	x.got = append(x.got, reply)
+	err := &Error{Stage: stage, Class: Temporary, Reply: reply, Err: fmt.Errorf("%w: the server is closing the connection", ErrDisconnected)}
+	s.conn.kill(err)
+	return err
+}
+
+// readReplies reads the replies that are still missing, up to the first that
+// ends the session.
+func (s *Session) readReplies(x *Exchange) error {
+	have := len(x.got)
+	for i := range x.sent {
+		c := &x.sent[i]
+		for n := c.awaits(); n > 0; n-- {
+			if have > 0 {
+				have--
+				continue
+			}
+			if err := s.readReply(x, c, c.stage, c.timeout); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readReply reads one reply and appends it to x.got. c is nil for the greeting.
+func (s *Session) readReply(x *Exchange, c *Command, stage Stage, timeout time.Duration) error {
+	reply, err := s.conn.readReply(stage, timeout)
+	if err != nil {
+		s.conn.kill(err)
+		return err
+	}
+	return s.takeReply(x, c, stage, reply)
+}
+
+// takeReply appends a reply to x.got, if it is one that the command can have.
+func (s *Session) takeReply(x *Exchange, c *Command, stage Stage, reply wire.Reply) error {
+	keep := c == nil || !c.silent || reply.Code >= 400 || s.pipeline.wrapsExchange
+	r := ownedReply(reply, keep)
+	if r.Code == 421 {
+		return s.goodbye(x, r, stage)
+	}
+	if c != nil && !c.fits(r.Code) {
+		err := protocolError(stage, "%s answered with %d", c.name(), r.Code)
+		s.conn.kill(err)
+		return err
+	}
+	x.got = append(x.got, r)
+	return nil
+}
+
+// afterFailedWrite looks for replies that came before the connection broke: a
+// server that closes says why first, and that counts for more than the broken
+// pipe.
+func (s *Session) afterFailedWrite(x *Exchange, writeErr error) error {
+	if s.conn.ctx.Err() == nil {
+		for i := range x.sent {
+			c := &x.sent[i]
+			for n := c.awaits(); n > 0 && s.conn.dead == nil; n-- {
+				if err := s.readReply(x, c, c.stage, lastWords); err != nil {
+					if e, ok := errors.AsType[*Error](err); ok && e.Reply.Code != 0 {
+						writeErr = err
+					}
+				}
+			}
+		}
+	}
+	s.conn.kill(writeErr)
+	return writeErr
+}
+
+// lastWords is how long a broken connection is listened to.
+const lastWords = time.Second
+
+// deadError refuses work on a session that is never to be used again.
+func (s *Session) deadError(commands []Command) error {
+	return &Error{Stage: firstStage(commands), Class: Temporary, Err: fmt.Errorf("%w: the session is over: %w", ErrDisconnected, s.conn.dead), Hint: "open a new session"}
+}

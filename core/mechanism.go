@@ -1,0 +1,126 @@
+package core
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Mechanism is a SASL mechanism (RFC 4422) together with the credentials that
+// it uses. It is immutable and safe for concurrent use.
+//
+// The mechanism deals in plain octets: base64, line lengths, the "=" of an empty
+// initial response and the "*" of a cancel (RFC 4954 §4) are the session's.
+type Mechanism interface {
+	// Name returns the mechanism's name as EHLO announces it, registered with
+	// IANA or private: 1 to 20 upper-case letters, digits, hyphens and
+	// underscores (RFC 4422 §3.1).
+	Name() string
+
+	// Start begins one authentication to peer. The initial response goes out
+	// with the AUTH command: nil for a mechanism without one, empty for an
+	// empty one. Start may block, on a token service say, and honours ctx.
+	Start(ctx context.Context, peer *Peer) (a Authentication, initial []byte, err error)
+}
+
+// Authentication is one run of a [Mechanism]. It is used by one goroutine and
+// for one AUTH command.
+type Authentication interface {
+	// Next answers a challenge of the server. An error cancels the
+	// authentication.
+	Next(ctx context.Context, challenge []byte) (response []byte, err error)
+
+	// Done has the last word when the server reports success: a mechanism that
+	// authenticates the server too returns an error here if it is not
+	// satisfied, and the session is then closed.
+	Done(ctx context.Context) error
+}
+
+// SecretKeeper is implemented by a mechanism that can tell whether it may be
+// used where others listen. One that does not implement it is taken to show a
+// reusable secret, and is refused without TLS.
+type SecretKeeper interface {
+	// KeepsSecret reports that nothing that the mechanism sends lets a listener
+	// authenticate later.
+	KeepsSecret() bool
+}
+
+func keepsSecret(m Mechanism) bool {
+	k, ok := m.(SecretKeeper)
+	return ok && k.KeepsSecret()
+}
+
+// mechanismSet is the registry of a client: its mechanisms in order of
+// preference.
+type mechanismSet []Mechanism
+
+func newMechanismSet(list []Mechanism) (mechanismSet, error) {
+	seen := make(map[string]Mechanism, len(list))
+	for n, m := range list {
+		if m == nil {
+			return nil, fmt.Errorf("mechanism %d is nil", n)
+		}
+		name := m.Name()
+		if !validMechanismName(name) {
+			return nil, fmt.Errorf("mechanism %T has the name %q: use 1 to 20 upper-case letters, digits, hyphens and underscores", m, name)
+		}
+		if other, ok := seen[name]; ok {
+			return nil, fmt.Errorf("two mechanisms are named %s: %T and %T", name, other, m)
+		}
+		seen[name] = m
+	}
+	return list, nil
+}
+
+func validMechanismName(name string) bool {
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if !('A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return name != "" && len(name) <= 20
+}
+
+// names lists the mechanisms for an error.
+func (set mechanismSet) names() string {
+	var names []string
+	for _, m := range set {
+		names = append(names, m.Name())
+	}
+	return strings.Join(names, " ")
+}
+
+// choose returns the first mechanism that the peer offers and that may be used
+// on this connection.
+func (set mechanismSet) choose(peer *Peer, allowInsecure bool) (Mechanism, error) {
+	if !peer.Extensions.Has("AUTH") {
+		err := fmt.Errorf("%w: it announces no AUTH", ErrNotSupported)
+		hint := "check the port: submission servers offer AUTH on 587 and 465, often only after STARTTLS"
+		return nil, &Error{Stage: StageAuth, Class: Permanent, Err: err, Hint: hint}
+	}
+	offered := peer.Extensions.Mechanisms()
+	var insecure Mechanism
+	for _, m := range set {
+		for _, name := range offered {
+			if name != m.Name() {
+				continue
+			}
+			if allowInsecure || keepsSecret(m) || peer.Secure() {
+				return m, nil
+			}
+			insecure = m
+		}
+	}
+	if insecure != nil {
+		return nil, insecureMechanism(insecure)
+	}
+	err := fmt.Errorf("%w: no common mechanism: it offers %s, configured are %s", ErrNotSupported, strings.Join(offered, " "), set.names())
+	return nil, &Error{Stage: StageAuth, Class: Permanent, Err: err, Hint: "configure one that the server offers"}
+}
+
+// insecureMechanism refuses to show a secret to whoever listens, RFC 4954 §4.
+func insecureMechanism(m Mechanism) *Error {
+	return localError(StageAuth, fmt.Errorf("%w: %s shows a reusable secret, and the connection is not protected by verified TLS", ErrTLSRequired, m.Name()),
+		"use smtps or STARTTLS with a certificate that verifies, or set AllowInsecureAuth")
+}

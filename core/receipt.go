@@ -1,0 +1,172 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Outcome is what became of a message for one recipient.
+type Outcome uint8
+
+const (
+	// Pending: not yet tried. No receipt that [Client.Send] returned has it.
+	Pending Outcome = iota
+	// Accepted: the server took responsibility for the message.
+	Accepted
+	// Refused: it will not, or this side did not send it. Trying the same
+	// again is of no use.
+	Refused
+	// Deferred: not accepted, for a reason that may pass.
+	Deferred
+	// Unknown: the content was written and the reply to it never came. The
+	// server may have accepted it: sending again may deliver twice (RFC 1047).
+	Unknown
+)
+
+// String returns "accepted", "refused", "deferred", "unknown" or "pending".
+func (o Outcome) String() string {
+	return [...]string{"pending", "accepted", "refused", "deferred", "unknown"}[min(o, Unknown)]
+}
+
+// RecipientResult is the outcome for one recipient.
+type RecipientResult struct {
+	// Address is as given in the message.
+	Address string
+	// Outcome is what became of it.
+	Outcome Outcome
+	// Reply is the reply that decided; its Code is zero if none did.
+	Reply Reply
+	// Err is nil if the recipient was accepted, else why not.
+	Err error
+	// Attempts is how many transactions named this recipient.
+	Attempts int
+}
+
+// Receipt is the result of a delivery.
+type Receipt struct {
+	// Recipients has one result for each recipient, in the message's order.
+	Recipients []RecipientResult
+	// Reply is the last reply to content, or the zero value.
+	Reply Reply
+	// Peer is the server of the last attempt, or nil if there was none.
+	Peer *Peer
+	// Attempts is the number of transactions begun.
+	Attempts int
+	// Started is when the delivery began, and Elapsed how long it took.
+	Started time.Time
+	Elapsed time.Duration
+}
+
+// Count returns how many recipients have the outcome.
+func (r *Receipt) Count(o Outcome) int {
+	n := 0
+	for i := range r.Recipients {
+		if r.Recipients[i].Outcome == o {
+			n++
+		}
+	}
+	return n
+}
+
+// QueueID returns the name that the server gave the message, if its reply to
+// the content has one of the forms in use: Postfix's "queued as ID", Exim's
+// "id=ID", Sendmail's and OpenSMTPD's "ID Message accepted for delivery". Else
+// it is "".
+func (r *Receipt) QueueID() string {
+	if !r.Reply.Positive() {
+		return ""
+	}
+	words := strings.Fields(r.Reply.Text)
+	for i, w := range words {
+		switch {
+		case strings.EqualFold(w, "queued") && i+2 < len(words) && strings.EqualFold(words[i+1], "as"):
+			return words[i+2]
+		case len(w) > 3 && strings.EqualFold(w[:3], "id="):
+			return w[3:]
+		case w == "Message" && i > 0 && i+1 < len(words) && words[i+1] == "accepted":
+			return words[i-1]
+		}
+	}
+	return ""
+}
+
+// DeliveryError says that not every recipient was accepted. It reaches
+// everything that went wrong through errors.Is and errors.As.
+type DeliveryError struct {
+	// Receipt is the same that [Client.Send] returned.
+	Receipt *Receipt
+}
+
+// Error lists the outcomes: how many of each, and the first reason.
+func (e *DeliveryError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d of %d recipients accepted", e.Receipt.Count(Accepted), len(e.Receipt.Recipients))
+	for _, o := range []Outcome{Refused, Deferred, Unknown} {
+		if n := e.Receipt.Count(o); n > 0 {
+			fmt.Fprintf(&b, ", %d %s", n, o)
+		}
+	}
+	for i, err := range e.Unwrap() {
+		if i > 0 {
+			b.WriteString("; ...")
+			break
+		}
+		b.WriteString(": ")
+		b.WriteString(err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns the different errors of the recipients, in their order.
+func (e *DeliveryError) Unwrap() []error {
+	var (
+		errs []error
+		last *Error
+	)
+	for i := range e.Receipt.Recipients {
+		err := e.Receipt.Recipients[i].Err
+		if err == nil {
+			continue
+		}
+		// What ended a whole transaction stands with each of its recipients.
+		this, ok := errors.AsType[*Error](err)
+		if !ok || this != last {
+			errs = append(errs, err)
+		}
+		last = this
+	}
+	return errs
+}
+
+// err derives the error of a delivery from its outcomes.
+func (r *Receipt) err() error {
+	for i := range r.Recipients {
+		if r.Recipients[i].Outcome != Accepted {
+			return &DeliveryError{Receipt: r}
+		}
+	}
+	return nil
+}
+
+// settle gives a recipient its outcome.
+func (r *RecipientResult) settle(o Outcome, reply Reply, err error) {
+	r.Outcome, r.Reply, r.Err = o, reply, err
+}
+
+// fail gives a recipient the outcome that an error means.
+func (r *RecipientResult) fail(err error) {
+	o := Refused
+	if classOf(err) == Temporary {
+		o = Deferred
+	}
+	if errors.Is(err, ErrUnknownOutcome) {
+		o = Unknown
+	}
+	var reply Reply
+	if e, ok := errors.AsType[*Error](err); ok {
+		reply = e.Reply
+	}
+	r.settle(o, reply, err)
+}

@@ -1,0 +1,79 @@
+package core
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/postrider/postrider/core/internal/wire"
+)
+
+// EnhancedCode is an enhanced status code, RFC 3463: class, subject and detail.
+// The zero value means that the server gave none.
+type EnhancedCode [3]int
+
+// String returns the code as "5.1.1", or "" for the zero value.
+func (c EnhancedCode) String() string {
+	if c == (EnhancedCode{}) {
+		return ""
+	}
+	return fmt.Sprintf("%d.%d.%d", c[0], c[1], c[2])
+}
+
+// Reply is one reply of a server, RFC 5321 §4.2.
+type Reply struct {
+	// Code is the three-digit reply code. Zero means that there was no reply.
+	Code int
+	// Enhanced is the enhanced status code at the start of Text, if any. When
+	// its class contradicts Code, Code decides (RFC 2034 §4).
+	Enhanced EnhancedCode
+	// Text is what the server wrote behind the code, its enhanced code
+	// included; the lines of a multi-line reply are joined by "\n". It may hold
+	// any octet but CR LF and is never safe to print as it is: use String.
+	//
+	// Inside an [Exchange] without interceptors it is left empty for a reply
+	// that only says to go on: nobody could see it.
+	Text string
+}
+
+// Positive reports whether the reply is 2yz.
+func (r Reply) Positive() bool { return r.Code/100 == 2 }
+
+// Temporary reports whether the reply is 4yz: the same command may succeed
+// later.
+func (r Reply) Temporary() bool { return r.Code/100 == 4 }
+
+// Permanent reports whether the reply is 5yz.
+func (r Reply) Permanent() bool { return r.Code/100 == 5 }
+
+// String returns code and text on one line, with control and non-ASCII octets
+// escaped, fit for a log. Lines are separated by " / ".
+func (r Reply) String() string {
+	if r.Text == "" {
+		return strconv.Itoa(r.Code)
+	}
+	return strconv.Itoa(r.Code) + " " + printable(r.Text)
+}
+
+// printable escapes what a server could use to forge log lines or to control a
+// terminal.
+func printable(s string) string {
+	s = strings.ReplaceAll(s, "\n", " / ")
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] > '~' {
+			q := strconv.QuoteToASCII(s)
+			return q[1 : len(q)-1]
+		}
+	}
+	return s
+}
+
+// ownedReply copies a reply out of the reader's buffer. The text costs an
+// allocation, so it is kept only where somebody can see it.
+func ownedReply(r wire.Reply, keepText bool) Reply {
+	reply := Reply{Code: r.Code, Enhanced: EnhancedCode(r.Enhanced)}
+	if keepText {
+		reply.Text = string(r.Text)
+	}
+	return reply
+}

@@ -1,0 +1,218 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	"github.com/postrider/postrider/core/internal/wire"
+)
+
+// Session is one connection to a server, whose owner gives the commands:
+//
+//	s, err := core.Dial(ctx, config) // greeting
+//	err = s.Hello(ctx)               // EHLO
+//	err = s.StartTLS(ctx)
+//	err = s.Auth(ctx, mechanism)
+//	err = s.Mail(ctx, "me@example.com")
+//	err = s.Rcpt(ctx, "you@example.net")
+//	reply, err := s.Data(ctx, body)
+//	err = s.Quit(ctx)
+//
+// A session is used by one goroutine at a time; a call while another one runs
+// returns [ErrBusy]. After a protocol violation, a 421, an I/O error or the end
+// of a context in the middle of a command, the session is over and every method
+// says [ErrDisconnected]. Close it in any case.
+type Session struct {
+	config   *settings
+	pipeline *pipeline
+	conn     *conn
+	peer     *Peer
+	values   map[any]any // set by Connect interceptors
+
+	state    sessionState
+	accepted int // recipients of the transaction that Rcpt has begun
+	// needsReset: a transaction was refused or abandoned, and the server may
+	// still hold its parameters. RSET goes in front of the next MAIL.
+	needsReset bool
+
+	busy atomic.Bool
+	idle *idleSession // of a client's session, for its pool
+
+	// Reused from one exchange to the next.
+	group      wire.Group
+	x          Exchange
+	commands   []Command
+	params     []Param // of MAIL
+	encoder    wire.Encoder
+	buffer     []byte // of content, encoded
+	readBuffer []byte // of content, as the body yields it
+	outgoing   outgoing
+	// acceptedBuffer is a transaction's list of recipients.
+	acceptedBuffer []int
+}
+
+// sessionState is how far a session has come. That it is over is the
+// connection's to know.
+type sessionState uint8
+
+const (
+	stateConnected sessionState = iota // nothing was read
+	stateGreeted                       // 220 was read; hello is due
+	stateReady                         // hello was said; no transaction
+	stateMail                          // MAIL was accepted
+	stateRcpt                          // and at least one RCPT
+)
+
+var stateNames = [...]string{"connected", "greeted", "ready", "in a transaction without recipients", "in a transaction"}
+
+func (s sessionState) String() string { return stateNames[s] }
+
+// Dial connects to the endpoint and reads the greeting. With implicit TLS it
+// does the handshake too. Of the configuration's interceptors those run that
+// wrap Connect or Exchange; Auth is not used: see [Session.Auth].
+//
+// The error is an [*Error] of the stage config, connect or tls.
+func Dial(ctx context.Context, config Config) (*Session, error) {
+	settings, err := config.check()
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPipeline(config.Interceptors, pipeline{connect: openSession, exchange: sendExchange, content: settleContent})
+	if err != nil {
+		return nil, configError(err)
+	}
+	return connectSession(ctx, settings, p, false)
+}
+
+// connectSession runs the connect chain.
+func connectSession(ctx context.Context, config *settings, p *pipeline, full bool) (*Session, error) {
+	s := &Session{config: config, pipeline: p, peer: &Peer{Endpoint: config.endpoint.URL, ServerName: config.endpoint.ServerName, Protocol: config.endpoint.Protocol}}
+	c := &Connect{Endpoint: config.endpoint, session: s, full: full}
+	err := p.connect(ctx, c)
+	if err == nil {
+		err = c.once.end("connect")
+	}
+	c.once.close()
+	if err != nil {
+		if s.conn != nil {
+			s.conn.kill(err)
+		}
+		return nil, stageError(StageConnect, err)
+	}
+	return s, nil
+}
+
+// Peer returns what is known of the server by now.
+func (s *Session) Peer() *Peer { return s.peer }
+
+// begin starts a method: it takes the session and watches the context.
+func (s *Session) begin(ctx context.Context) error {
+	if !s.busy.CompareAndSwap(false, true) {
+		return localError(StageCommand, ErrBusy, "a Session is for one goroutine; use a Client to send from many")
+	}
+	if s.conn.dead != nil {
+		s.busy.Store(false)
+		return s.deadError(nil)
+	}
+	if ctx.Err() != nil {
+		s.busy.Store(false)
+		return &Error{Stage: StageCommand, Class: Temporary, Err: contextError(ctx)}
+	}
+	s.conn.watch(ctx)
+	return nil
+}
+
+func (s *Session) end() {
+	s.conn.unwatch()
+	s.busy.Store(false)
+}
+
+// command sends one command and returns its reply.
+func (s *Session) command(ctx context.Context, c Command) (Reply, error) {
+	s.commands = append(s.commands[:0], c)
+	replies, err := s.exchange(ctx, s.commands, nil)
+	if err != nil {
+		return Reply{}, err
+	}
+	return replies[0], nil
+}
+
+// simple sends a command that is no part of a transaction.
+func (s *Session) simple(ctx context.Context, verb, argument string) (Reply, error) {
+	if err := s.begin(ctx); err != nil {
+		return Reply{}, err
+	}
+	defer s.end()
+	return s.command(ctx, Command{Verb: verb, Argument: argument, stage: StageCommand, timeout: s.config.Timeouts.Command})
+}
+
+// Noop asks the server for a sign of life.
+func (s *Session) Noop(ctx context.Context) error {
+	reply, err := s.simple(ctx, "NOOP", "")
+	if err == nil && !reply.Positive() {
+		err = replyError(StageCommand, reply)
+	}
+	return err
+}
+
+// Reset abandons the transaction, RFC 5321 §4.1.1.5.
+func (s *Session) Reset(ctx context.Context) error {
+	reply, err := s.simple(ctx, "RSET", "")
+	if err != nil {
+		return err
+	}
+	if !reply.Positive() {
+		return replyError(StageCommand, reply)
+	}
+	s.needsReset = false
+	s.state = min(s.state, stateReady)
+	return nil
+}
+
+// Command sends a command of the caller's own and returns the reply, whatever
+// it says. The verb and, if it is not empty, a space and the argument go out as
+// they are. Commands that change the state of the session or open a transaction
+// have methods of their own and are refused here.
+func (s *Session) Command(ctx context.Context, verb, argument string) (Reply, error) {
+	switch v := strings.ToUpper(verb); v {
+	case "EHLO", "HELO", "LHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "QUIT":
+		return Reply{}, localError(StageCommand, fmt.Errorf("%s cannot be sent as a raw command", v), "use the method of Session that does it")
+	case "", EndOfData:
+		return Reply{}, localError(StageCommand, errors.New("no command given"), "")
+	}
+	if strings.ContainsRune(verb, ' ') {
+		return Reply{}, localError(StageCommand, fmt.Errorf("command %q holds a space", verb), "give what follows the verb as the argument")
+	}
+	return s.simple(ctx, verb, argument)
+}
+
+// Quit says QUIT, reads the reply and closes the connection, which happens in
+// any case. The error says that the server did not answer with 221; the
+// messages that it accepted before stay accepted.
+func (s *Session) Quit(ctx context.Context) error {
+	if err := s.begin(ctx); err != nil {
+		_ = s.Close()
+		return err
+	}
+	defer s.end()
+	reply, err := s.command(ctx, Command{Verb: "QUIT", stage: StageCommand, timeout: s.config.Timeouts.Quit})
+	s.conn.kill(ErrClosed)
+	if err == nil && !reply.Positive() {
+		err = replyError(StageCommand, reply)
+	}
+	return err
+}
+
+// Close closes the connection without a word. Use [Session.Quit] to part
+// politely.
+func (s *Session) Close() error {
+	if !s.busy.CompareAndSwap(false, true) {
+		return localError(StageCommand, ErrBusy, "cancel the context of the call that is running")
+	}
+	defer s.busy.Store(false)
+	s.conn.kill(ErrClosed)
+	return nil
+}
