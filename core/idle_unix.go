@@ -4,6 +4,7 @@ package core
 
 import (
 	"errors"
+	"os"
 	"syscall"
 	"time"
 )
@@ -43,6 +44,5 @@ func (c *conn) disturbed() bool {
 	// business. Reading tells.
 	_ = c.raw.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 	_, err = c.stream.Read(buf[:])
-	t, ok := err.(interface{ Timeout() bool })
-	return !ok || !t.Timeout()
+	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
