@@ -194,7 +194,11 @@ func replyError(stage Stage, reply Reply) *Error {
 	if reply.Temporary() || stage == StageRcpt && tooManyRecipients(reply) {
 		class = Temporary
 	}
-	return &Error{Stage: stage, Class: class, Reply: reply}
+	e := &Error{Stage: stage, Class: class, Reply: reply}
+	if reply.Code == 421 { // RFC 5321 §3.8
+		e.Err = fmt.Errorf("%w: the server is closing the connection", ErrDisconnected)
+	}
+	return e
 }
 
 // tooManyRecipients reports whether a 552 to RCPT is the old form of 452, RFC
@@ -224,7 +228,11 @@ func classOf(err error) Class {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrDisconnected) {
 		return Temporary
 	}
-	if _, ok := errors.AsType[net.Error](err); ok {
+	// Not any net.Error: a file that does not exist is one too.
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return Temporary
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return Temporary
 	}
 	return Local

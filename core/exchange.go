@@ -202,7 +202,7 @@ func (s *Session) checkInStep(x *Exchange) error {
 // goodbye ends the session after a 421.
 func (s *Session) goodbye(x *Exchange, reply Reply, stage Stage) error {
 	x.got = append(x.got, reply)
-	err := &Error{Stage: stage, Class: Temporary, Reply: reply, Err: fmt.Errorf("%w: the server is closing the connection", ErrDisconnected)}
+	err := replyError(stage, reply)
 	s.conn.kill(err)
 	return err
 }

@@ -352,11 +352,9 @@ func TestSession_concurrentUseIsAnError(t *testing.T) {
 
 func TestSession_aReplyThatDripsDoesNotRestartItsClock_A10(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		config := core.Config{LocalName: "client.example"}
-		config.Transports = []core.Transport{dripTransport{every: 5 * time.Second}}
-		config.Endpoint = "drip://x"
 		start := time.Now()
-		_, err := core.Dial(t.Context(), config)
+		_, err := dial(t, `S~ "220-"
+			DRIP 5s x`)
 		e := hasError(t, err, core.StageConnect, core.Temporary, nil)
 		if !e.Timeout() || errors.Is(err, core.ErrDisconnected) {
 			t.Errorf("error %v is not a timeout", err)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/core"
 )
@@ -41,6 +42,8 @@ type Options struct {
 //	C: text     the client sends the line, at the beginning of a write
 //	C| text     the client sends the line, in the same write as the one before
 //	TLS         the server does a TLS handshake
+//	DRIP 5s x   the server sends the text, and after that time again, and so on
+//	            until the client closes the connection
 //	CLOSE       the server closes the connection
 //	HANG        the server waits until the client closes the connection
 //	IGNORE      the server reads and drops all that comes until the client
@@ -84,7 +87,7 @@ func NewScript(t testing.TB, dialogue string, options Options) *Script {
 		}
 		verb, arg, _ := strings.Cut(line, " ")
 		switch verb {
-		case "S:", "C:", "C|", "TLS", "CLOSE", "HANG", "IGNORE":
+		case "S:", "C:", "C|", "TLS", "DRIP", "CLOSE", "HANG", "IGNORE":
 		case "S~":
 			text, err := strconv.Unquote(arg)
 			if err != nil {
@@ -212,6 +215,8 @@ func (p *player) play(steps []step) error {
 			if err := p.handshake(); err != nil {
 				return p.drain()
 			}
+		case "DRIP":
+			return p.drip(st)
 		case "CLOSE":
 			return nil
 		case "HANG":
@@ -252,6 +257,21 @@ func (p *player) expect(st step) error {
 		return fmt.Errorf("line %d: want %q, got %q", st.line, st.arg+"\r\n", line)
 	}
 	return nil
+}
+
+// drip sends a little now and then.
+func (p *player) drip(st step) error {
+	every, text, _ := strings.Cut(st.arg, " ")
+	d, err := time.ParseDuration(every)
+	if err != nil {
+		return fmt.Errorf("line %d: %w", st.line, err)
+	}
+	for {
+		if _, err := io.WriteString(p.conn, text); err != nil {
+			return nil // the client has had enough
+		}
+		<-time.After(d)
+	}
 }
 
 // drain waits for the end of the connection, before which nothing more may come.
