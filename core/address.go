@@ -56,7 +56,7 @@ func splitPath(addr string) (local, domain string, err error) {
 	} else {
 		for end < len(addr) && addr[end] != '@' {
 			if strings.IndexByte(` "(),:;<>[\]`, addr[end]) >= 0 {
-				return "", "", addressError(addr, fmt.Sprintf("%q must be quoted in a local part; if the address has a display name, parse it with net/mail first", addr[end]))
+				return "", "", addressError(addr, fmt.Sprintf("%q must be quoted in a local part", addr[end])+displayNameHint)
 			}
 			end++
 		}
@@ -64,12 +64,12 @@ func splitPath(addr string) (local, domain string, err error) {
 	switch {
 	case end == 0:
 		return "", "", addressError(addr, "has no local part")
-	case end == len(addr) && strings.EqualFold(addr, "postmaster"):
+	case end == len(addr) && isPostmaster(addr):
 		return addr, "", nil // RFC 5321 §4.1.1.3
 	case end == len(addr):
 		return "", "", addressError(addr, "has no domain")
 	case addr[end] != '@':
-		return "", "", addressError(addr, "has something between the quoted local part and @")
+		return "", "", addressError(addr, "has something between the quoted local part and @"+displayNameHint)
 	}
 	return addr[:end], addr[end+1:], nil
 }
@@ -89,14 +89,14 @@ func quotedEnd(addr string) (int, error) {
 
 func checkDomain(addr, domain string) error {
 	if domain == "" {
-		if strings.EqualFold(addr, "postmaster") {
+		if isPostmaster(addr) {
 			return nil
 		}
 		return addressError(addr, "has no domain")
 	}
 	if domain[0] == '[' {
 		inner, ok := strings.CutSuffix(domain[1:], "]")
-		if !ok || inner == "" || strings.ContainsAny(inner, " []\\<>@\"(),;") {
+		if !ok || inner == "" || !isASCII(inner) || strings.ContainsAny(inner, " []\\<>@\"(),;") {
 			return addressError(addr, "has a malformed address literal")
 		}
 		return nil
@@ -113,6 +113,14 @@ func checkDomain(addr, domain string) error {
 	}
 	return nil
 }
+
+// isPostmaster reports whether addr is the one mailbox that needs no domain.
+// Without the length it could hold a character beyond ASCII that folds to an s.
+func isPostmaster(addr string) bool {
+	return len(addr) == len("postmaster") && strings.EqualFold(addr, "postmaster")
+}
+
+const displayNameHint = "; if the address has a display name, parse it with net/mail first"
 
 func addressError(addr, why string) error {
 	return fmt.Errorf("address %q %s", addr, why)

@@ -4,6 +4,7 @@ import (
 	"iter"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Extensions is what a server announced in its reply to EHLO or LHLO, RFC 5321
@@ -68,11 +69,13 @@ func (e *Extensions) Mechanisms() []string {
 // server's own name and greeting.
 func parseExtensions(text string) (e Extensions, domain string) {
 	first, rest, _ := strings.Cut(text, "\n")
-	domain, _, _ = strings.Cut(first, " ")
+	if words := strings.Fields(first); len(words) > 0 {
+		domain = words[0]
+	}
 	for line := range strings.Lines(rest) {
 		fields := strings.Fields(line)
-		if len(fields) == 0 {
-			continue
+		if len(fields) == 0 || !isASCII(fields[0]) {
+			continue // some characters beyond ASCII have an upper case within it
 		}
 		keyword, param := strings.ToUpper(fields[0]), strings.Join(fields[1:], " ")
 		if k, v, ok := strings.Cut(keyword, "="); ok && k == "AUTH" {
@@ -90,8 +93,8 @@ func parseExtensions(text string) (e Extensions, domain string) {
 	e.starttls = e.Has("STARTTLS")
 	var size string
 	if size, e.size = e.Param("SIZE"); e.size {
-		if n, err := strconv.ParseInt(size, 10, 64); err == nil && n > 0 {
-			e.sizeLimit = n
+		if n, err := strconv.ParseUint(size, 10, 63); err == nil {
+			e.sizeLimit = int64(n)
 		}
 	}
 	return e, domain
@@ -108,14 +111,21 @@ func (e *Extensions) add(keyword, param string) {
 		e.list[i].param = param
 		return
 	}
+	if keyword == "AUTH" {
+		param = union("", param)
+	}
 	e.list = append(e.list, extension{keyword, param})
 }
 
-// union appends those words of b to a that a lacks.
+// union appends those words of b to a that a lacks. A word that is not ASCII is
+// no name of a mechanism.
 func union(a, b string) string {
 	words := strings.Fields(a)
 next:
 	for w := range strings.FieldsSeq(b) {
+		if !isASCII(w) {
+			continue
+		}
 		for _, have := range words {
 			if strings.EqualFold(have, w) {
 				continue next
@@ -124,4 +134,13 @@ next:
 		words = append(words, w)
 	}
 	return strings.Join(words, " ")
+}
+
+func isASCII(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }

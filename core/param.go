@@ -3,6 +3,7 @@ package core
 import (
 	"fmt"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/postrider/postrider/core/internal/wire"
 )
@@ -23,7 +24,8 @@ type Param struct {
 // EHLO; an empty extension sends it to any server.
 //
 // The value goes out as it is: a space, "=", or control character in it is
-// refused when the command is written. RFC 3461 §4 has xtext for those.
+// refused when the command is written, and so is what is not ASCII unless the
+// server takes SMTPUTF8. RFC 3461 §4 has xtext for all of those.
 func Parameter(extension, keyword, value string) Param {
 	return Param{extension: extension, keyword: keyword, value: value}
 }
@@ -65,6 +67,9 @@ func (p Param) check(extensions *Extensions) error {
 		if c := p.value[i]; c <= ' ' || c == '=' || c == 0x7f {
 			return fmt.Errorf("parameter %s: octet %#02x is not allowed in a value", p.keyword, c)
 		}
+	}
+	if !isASCII(p.value) && (!extensions.smtpUTF8 || !utf8.ValidString(p.value)) {
+		return fmt.Errorf("parameter %s: a value beyond ASCII must be UTF-8 and needs SMTPUTF8: %w; use xtext (RFC 3461 §4)", p.keyword, ErrNotSupported)
 	}
 	if p.extension != "" && !extensions.Has(p.extension) {
 		return fmt.Errorf("parameter %s: %w: it did not announce %s", p.keyword, ErrNotSupported, p.extension)

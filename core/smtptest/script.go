@@ -46,6 +46,8 @@ type Options struct {
 //	            until the client closes the connection
 //	CLOSE       the server closes the connection
 //	HANG        the server waits until the client closes the connection
+//	STALL       the server reads nothing until the client closes the connection;
+//	            not with OverTCP, which could not tell
 //	IGNORE      the server reads and drops all that comes until the client
 //	            closes the connection
 //	---         the next connection begins
@@ -87,7 +89,7 @@ func NewScript(t testing.TB, dialogue string, options Options) *Script {
 		}
 		verb, arg, _ := strings.Cut(line, " ")
 		switch verb {
-		case "S:", "C:", "C|", "TLS", "DRIP", "CLOSE", "HANG", "IGNORE":
+		case "S:", "C:", "C|", "TLS", "DRIP", "CLOSE", "HANG", "STALL", "IGNORE":
 		case "S~":
 			text, err := strconv.Unquote(arg)
 			if err != nil {
@@ -158,10 +160,14 @@ func (t scriptTransport) Dial(ctx context.Context, _ core.Endpoint) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
+	p := &player{script: s, conn: server, in: bufio.NewReaderSize(server, 1<<20)}
+	if !s.options.OverTCP {
+		closed := make(chan struct{})
+		p.clientClosed = closed
+		client = &closeNotifier{Conn: client, closed: closed}
+	}
 	s.running.Go(func() {
 		defer func() { _ = server.Close() }()
-		p := &player{script: s, conn: server}
-		p.in = bufio.NewReaderSize(server, 1<<20)
 		if err := p.play(s.parts[n]); err != nil {
 			s.t.Errorf("connection %d: %v", n+1, err)
 		}
@@ -189,6 +195,20 @@ type player struct {
 	conn   net.Conn
 	in     *bufio.Reader
 	out    []byte
+
+	clientClosed <-chan struct{} // nil with OverTCP
+}
+
+// closeNotifier tells that the client has closed its end.
+type closeNotifier struct {
+	net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *closeNotifier) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
 }
 
 func (p *player) play(steps []step) error {
@@ -221,6 +241,12 @@ func (p *player) play(steps []step) error {
 			return nil
 		case "HANG":
 			return p.drain()
+		case "STALL":
+			if p.clientClosed == nil {
+				return fmt.Errorf("line %d: STALL with OverTCP", st.line)
+			}
+			<-p.clientClosed
+			return nil
 		case "IGNORE":
 			_, _ = io.Copy(io.Discard, p.in)
 			return nil
