@@ -218,7 +218,7 @@ func (p *player) play(steps []step) error {
 		}
 	}
 	for _, st := range steps {
-		if st.verb[0] == 'S' {
+		if st.verb == "S:" || st.verb == "S~" {
 			p.out = append(p.out, st.arg...)
 			if st.verb == "S:" {
 				p.out = append(p.out, "\r\n"...)
