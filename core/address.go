@@ -96,7 +96,7 @@ func checkDomain(addr, domain string) error {
 	}
 	if domain[0] == '[' {
 		inner, ok := strings.CutSuffix(domain[1:], "]")
-		if !ok || inner == "" || !isASCII(inner) || strings.ContainsAny(inner, " []\\<>@\"(),;") {
+		if !ok || inner == "" || strings.ContainsFunc(inner, outsideLiteral) {
 			return addressError(addr, "has a malformed address literal")
 		}
 		return nil
@@ -112,6 +112,12 @@ func checkDomain(addr, domain string) error {
 		}
 	}
 	return nil
+}
+
+// outsideLiteral reports whether an address literal cannot hold r: what dcontent
+// lacks (RFC 5321 §4.1.3), and what could be read as the end of the path.
+func outsideLiteral(r rune) bool {
+	return r <= ' ' || r > '~' || strings.ContainsRune(`[]\<>@"(),;`, r)
 }
 
 // isPostmaster reports whether addr is the one mailbox that needs no domain.

@@ -157,12 +157,17 @@ type renderedBody struct {
 
 func (b *renderedBody) render() (*bytesBody, error) {
 	b.once.Do(func() {
+		b.err = localError(StageContent, errors.New("rendering the body panicked"), "") // should it not return
 		buf := &limitedBuffer{left: b.limit}
-		if _, err := b.w.WriteTo(buf); err != nil {
+		_, err := b.w.WriteTo(buf)
+		if buf.left < 0 {
+			err = errRenderLimit // whatever became of it on the way
+		}
+		if err != nil {
 			b.err = localError(StageContent, fmt.Errorf("rendering the body: %w", err), "")
 			return
 		}
-		b.body = &bytesBody{p: buf.Bytes()}
+		b.body, b.err = &bytesBody{p: buf.octets}, nil
 	})
 	return b.body, b.err
 }
@@ -191,16 +196,22 @@ func (b *renderedBody) Form() (Form, bool) {
 	return body.Form()
 }
 
+// limitedBuffer has no method but Write: an io.WriterTo would use ReadFrom or
+// WriteString if it could, and pass the limit by.
 type limitedBuffer struct {
-	bytes.Buffer
-	left int64
+	octets []byte
+	left   int64
 }
+
+var errRenderLimit = errors.New("larger than the limit given to core.Render: raise it, or write the message to a file and use core.File")
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {
 	if b.left -= int64(len(p)); b.left < 0 {
-		return 0, errors.New("larger than the limit given to core.Render: raise it, or write the message to a file and use core.File")
+		b.left = -1 // for good
+		return 0, errRenderLimit
 	}
-	return b.Buffer.Write(p)
+	b.octets = append(b.octets, p...)
+	return len(p), nil
 }
 
 // Segments returns a body that is the given ones, one after the other: a signed
@@ -320,6 +331,9 @@ func (r *segmentsReader) Close() error {
 // dot-stuffing: every line ended by CRLF. It is what a signature has to be made
 // over. A body that is known to be canonical is returned as it is.
 func Canonical(b Body) Body {
+	if _, ok := b.(canonicalBody); ok {
+		return b
+	}
 	if f, ok := formOf(b); ok && f.Canonical {
 		return b
 	}
@@ -362,9 +376,12 @@ type canonicalReader struct {
 }
 
 func (r *canonicalReader) Read(p []byte) (int, error) {
-	for len(r.out) == 0 {
-		if r.err != nil {
+	for empty := 0; len(r.out) == 0; empty++ {
+		switch {
+		case r.err != nil:
 			return 0, r.err
+		case empty == 100:
+			return 0, io.ErrNoProgress
 		}
 		r.fill()
 	}

@@ -78,6 +78,11 @@ func (config Config) check() (*settings, error) {
 		return nil, configError(err)
 	}
 	if s.transport, s.endpoint, err = transports.resolve(config.Endpoint); err != nil {
+		if strings.Contains(config.Endpoint, "@") {
+			// Errors are logged, and there are more ways to write a password
+			// into a URL than a parser recognises.
+			err = errors.New("Config.Endpoint is no URL for these transports, and is not repeated here because it has an @: put credentials into Config.Auth, where they stay out of logs, and write it as smtp://host:port")
+		}
 		return nil, configError(err)
 	}
 	if s.auth, err = newMechanismSet(config.Auth); err != nil {
@@ -115,9 +120,11 @@ func configError(err error) error {
 	return &Error{Stage: StageConfig, Class: Local, Err: err}
 }
 
-// validHelloName accepts what may follow EHLO: a domain or an address literal.
+// validHelloName accepts what may follow EHLO: a domain or an address literal,
+// both in ASCII (RFC 5321 §4.1.1.1), since nobody knows yet whether the server
+// takes anything else.
 func validHelloName(name string) bool {
-	return len(name) <= maxDomain && checkDomain(name, name) == nil
+	return len(name) <= maxDomain && isASCII(name) && checkDomain(name, name) == nil
 }
 
 // helloName returns the argument of EHLO for a connection.

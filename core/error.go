@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Stage is the part of a session in which an error happened.
@@ -151,6 +153,30 @@ func (e *Error) Error() string {
 		b.WriteString(e.Hint)
 		b.WriteString(")")
 	}
+	return oneLine(b.String())
+}
+
+// oneLine makes text that comes from anywhere fit for a log and a terminal: line
+// ends become " / ", and what cannot be printed is escaped.
+func oneLine(s string) string {
+	bad := func(r rune) bool { return !strconv.IsPrint(r) || r == utf8.RuneError }
+	if strings.IndexFunc(s, bad) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		switch {
+		case r == '\n':
+			b.WriteString(" / ")
+		case bad(r):
+			q := strconv.QuoteToASCII(s[:n])
+			b.WriteString(q[1 : len(q)-1])
+		default:
+			b.WriteString(s[:n])
+		}
+		s = s[n:]
+	}
 	return b.String()
 }
 
@@ -203,9 +229,9 @@ func replyError(stage Stage, reply Reply) *Error {
 
 // tooManyRecipients reports whether a 552 to RCPT is the old form of 452, RFC
 // 5321 §4.5.3.1.10. With an enhanced code of its own (5.2.2, a full mailbox, say)
-// it means what that says.
+// it means what that says; X.5.3 is too many recipients again (RFC 3463 §3.6).
 func tooManyRecipients(reply Reply) bool {
-	return reply.Code == 552 && (reply.Enhanced == EnhancedCode{} || reply.Enhanced == EnhancedCode{5, 5, 3})
+	return reply.Code == 552 && (reply.Enhanced == EnhancedCode{} || reply.Enhanced[1] == 5 && reply.Enhanced[2] == 3)
 }
 
 // localError is a refusal on this side.
@@ -229,6 +255,9 @@ func classOf(err error) Class {
 		return Temporary
 	}
 	// Not any net.Error: a file that does not exist is one too.
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		return Temporary
+	}
 	if _, ok := errors.AsType[*net.OpError](err); ok {
 		return Temporary
 	}
@@ -250,7 +279,7 @@ type PanicError struct {
 }
 
 // Error names what panicked, and with what.
-func (e *PanicError) Error() string { return fmt.Sprintf("panic in %s: %v", e.Where, e.Value) }
+func (e *PanicError) Error() string { return oneLine(fmt.Sprintf("panic in %s: %v", e.Where, e.Value)) }
 
 // Unwrap returns the panic's value if it is an error.
 func (e *PanicError) Unwrap() error {

@@ -2,6 +2,7 @@ package core
 
 import (
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -101,20 +102,15 @@ func parseExtensions(text string) (e Extensions, domain string) {
 }
 
 func (e *Extensions) add(keyword, param string) {
-	for i := range e.list {
-		if e.list[i].keyword != keyword {
-			continue
-		}
-		if keyword == "AUTH" {
-			param = union(e.list[i].param, param)
-		}
-		e.list[i].param = param
-		return
+	at := slices.IndexFunc(e.list, func(x extension) bool { return x.keyword == keyword })
+	if at < 0 {
+		at = len(e.list)
+		e.list = append(e.list, extension{keyword: keyword})
 	}
 	if keyword == "AUTH" {
-		param = union("", param)
+		param = union(e.list[at].param, param)
 	}
-	e.list = append(e.list, extension{keyword, param})
+	e.list[at].param = param
 }
 
 // union appends those words of b to a that a lacks. A word that is not ASCII is

@@ -40,7 +40,3 @@ func (o *once) end(kind string) error {
 
 // close makes a later begin fail, however the chain ended.
 func (o *once) close() { o.state.Store(onceEnded) }
-
-// reset makes it ready for another run. Only for values that no interceptor has
-// seen.
-func (o *once) reset() { o.state.Store(onceNew) }

@@ -68,8 +68,12 @@ func (p Param) check(extensions *Extensions) error {
 			return fmt.Errorf("parameter %s: octet %#02x is not allowed in a value", p.keyword, c)
 		}
 	}
-	if !isASCII(p.value) && (!extensions.smtpUTF8 || !utf8.ValidString(p.value)) {
-		return fmt.Errorf("parameter %s: a value beyond ASCII must be UTF-8 and needs SMTPUTF8: %w; use xtext (RFC 3461 §4)", p.keyword, ErrNotSupported)
+	switch {
+	case isASCII(p.value):
+	case !utf8.ValidString(p.value):
+		return fmt.Errorf("parameter %s: the value is not UTF-8", p.keyword)
+	case !extensions.smtpUTF8:
+		return fmt.Errorf("parameter %s: the value is not ASCII, and SMTPUTF8 is %w: use xtext (RFC 3461 §4)", p.keyword, ErrNotSupported)
 	}
 	if p.extension != "" && !extensions.Has(p.extension) {
 		return fmt.Errorf("parameter %s: %w: it did not announce %s", p.keyword, ErrNotSupported, p.extension)

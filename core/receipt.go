@@ -80,13 +80,19 @@ func (r *Receipt) QueueID() string {
 	}
 	words := strings.Fields(r.Reply.Text)
 	for i, w := range words {
+		id := ""
 		switch {
 		case strings.EqualFold(w, "queued") && i+2 < len(words) && strings.EqualFold(words[i+1], "as"):
-			return words[i+2]
+			id = words[i+2]
 		case len(w) > 3 && strings.EqualFold(w[:3], "id="):
-			return w[3:]
+			id = w[3:]
 		case w == "Message" && i > 0 && i+1 < len(words) && words[i+1] == "accepted":
-			return words[i-1]
+			id = words[i-1]
+		}
+		switch {
+		case id == "", id == r.Reply.Enhanced.String(), strings.EqualFold(id, "ok"):
+		case printable(id) == id: // it goes into logs
+			return id
 		}
 	}
 	return ""
@@ -116,26 +122,26 @@ func (e *DeliveryError) Error() string {
 		b.WriteString(": ")
 		b.WriteString(err.Error())
 	}
-	return b.String()
+	return oneLine(b.String())
 }
 
 // Unwrap returns the different errors of the recipients, in their order.
 func (e *DeliveryError) Unwrap() []error {
-	var (
-		errs []error
-		last *Error
-	)
+	var errs []error
+	seen := make(map[*Error]bool)
 	for i := range e.Receipt.Recipients {
 		err := e.Receipt.Recipients[i].Err
 		if err == nil {
 			continue
 		}
 		// What ended a whole transaction stands with each of its recipients.
-		this, ok := errors.AsType[*Error](err)
-		if !ok || this != last {
-			errs = append(errs, err)
+		if this, ok := errors.AsType[*Error](err); ok {
+			if seen[this] {
+				continue
+			}
+			seen[this] = true
 		}
-		last = this
+		errs = append(errs, err)
 	}
 	return errs
 }

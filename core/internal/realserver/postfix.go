@@ -1,0 +1,328 @@
+package realserver
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/textproto"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// Addresses of example.test that Postfix does not take, each with its reply.
+const (
+	RefusedRecipient  = "nobody@example.test" // to RCPT: 550 5.1.1
+	DeferredRecipient = "busy@example.test"   // to RCPT: 450 4.2.0
+	RefusedSender     = "banned@example.test" // to MAIL: 550 5.7.1
+)
+
+// A Postfix is a running Postfix.
+//
+// It takes mail for its domain from everybody, and for other domains from those who have authenticated; the latter it
+// throws away. It offers what Postfix offers by default (PIPELINING, SIZE, VRFY, ETRN, STARTTLS,
+// ENHANCEDSTATUSCODES, 8BITMIME, DSN, SMTPUTF8, CHUNKING) and AUTH with PLAIN, LOGIN, CRAM-MD5, DIGEST-MD5,
+// SCRAM-SHA-1 and SCRAM-SHA-256, on every port. To refuse a password takes it half a second, whatever it is told. A
+// message may have 64 MiB.
+//
+// What it changes in the content of a message is described at [Content].
+type Postfix struct {
+	Addr      string // host and port of the listener that offers STARTTLS
+	TLSAddr   string // host and port of the listener with implicit TLS
+	PlainAddr string // host and port of the listener without TLS
+
+	// RootCAs holds the authority that signed the certificate, which is for the names localhost and
+	// mail.example.test and the addresses 127.0.0.1 and ::1.
+	RootCAs *x509.CertPool
+
+	User     string // who can authenticate
+	Password string // the password, which has a letter beyond ASCII and a space
+	Domain   string // the domain in which every local part has a mailbox, but for the refused ones: example.test
+
+	folder string
+	ports  []int        // those of Addr, TLSAddr and PlainAddr
+	marks  atomic.Int64 // the lines that syncLog has written
+}
+
+// postfixNeeds is what StartPostfix cannot do without.
+var postfixNeeds = server{name: "Postfix", programs: []string{"postconf", "dovecot"}, packages: "postfix dovecot-core"}
+
+// StartPostfix starts a private Postfix, and a private Dovecot that checks its passwords, waits until it takes
+// connections, and stops both when the test ends. When the test has failed it logs what the server has logged. Where
+// the two are not installed it skips the test or fails it, as [RequireEnv] says.
+func StartPostfix(t testing.TB) *Postfix {
+	t.Helper()
+	programs := postfixNeeds.require(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := checkDovecot(ctx, programs["dovecot"]); err != nil {
+		absent(t, err)
+	}
+	folder, err := newFolder(t, "postfix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Postfix{User: "rider", Password: "pöst rider", Domain: "example.test", folder: folder}
+	if err := p.start(ctx, t, programs); err != nil {
+		t.Fatalf("starting Postfix: %v; its log:\n%s", err, p.Log())
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the log of Postfix:\n%s", p.Log())
+		}
+	})
+	return p
+}
+
+// start builds the instance in its folder and runs it.
+func (p *Postfix) start(ctx context.Context, t testing.TB, programs map[string]string) error {
+	install, err := findPostfix(ctx, programs["postconf"])
+	if err != nil {
+		return err
+	}
+	mailUser, err := findAccount("nobody")
+	if err != nil {
+		return err
+	}
+	authorities, chain, err := newCertificate()
+	if err != nil {
+		return err
+	}
+	p.RootCAs = authorities
+	if err := p.makeFolders(install, mailUser); err != nil {
+		return err
+	}
+	if err := p.writeSettings(install, mailUser, chain); err != nil {
+		return err
+	}
+	auth := dovecotAuth{
+		program: programs["dovecot"], socket: p.path("queue/private/auth"), owner: install.owner,
+		user: p.User, password: p.Password,
+	}
+	if err := auth.start(ctx, t, p.path("dovecot")); err != nil {
+		return err
+	}
+	return p.startMaster(ctx, t, filepath.Join(install.daemons, "master"))
+}
+
+// startMaster starts Postfix's first process on three free ports and waits until a client is greeted.
+func (p *Postfix) startMaster(ctx context.Context, t testing.TB, master string) error {
+	ports, release, err := reservePorts(3)
+	if err != nil {
+		return err
+	}
+	t.Cleanup(release)
+	p.ports = ports
+	for i, addr := range []*string{&p.Addr, &p.TLSAddr, &p.PlainAddr} {
+		*addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[i]))
+	}
+	if err := p.writeMaster(); err != nil {
+		return err
+	}
+	// Until its own logger runs, master would log to the system's, which need not be there; the command postfix(1)
+	// tells it otherwise with these variables, and so does this.
+	logger := []string{"POSTLOG_SERVICE=" + p.path("queue/public/postlog"), "POSTLOG_HOSTNAME=mail.example.test"}
+	server, err := startProcess("Postfix", p.path("log/console"), logger, master, "-c", p.path("etc"))
+	if err != nil {
+		return err
+	}
+	t.Cleanup(func() {
+		if err := server.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return await(ctx, func() (bool, error) {
+		if !server.running() {
+			return false, errors.New("master has ended")
+		}
+		// Master listens on every port before it serves the first client.
+		return p.greets(ctx), nil
+	})
+}
+
+// greets reports whether a client is greeted.
+func (p *Postfix) greets(ctx context.Context) bool {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", p.PlainAddr)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return false
+		}
+	}
+	text := textproto.NewConn(conn)
+	if _, _, err := text.ReadResponse(220); err != nil {
+		return false
+	}
+	if err := text.PrintfLine("QUIT"); err != nil {
+		return false
+	}
+	_, _, err = text.ReadResponse(221)
+	return err == nil
+}
+
+// path returns the path of something in the instance's folder.
+func (p *Postfix) path(name string) string { return filepath.Join(p.folder, name) }
+
+// Log returns everything that the server has logged so far.
+func (p *Postfix) Log() string {
+	ctx, cancel := context.WithTimeout(context.Background(), patience/3)
+	defer cancel()
+	_ = p.syncLog(ctx) // of a server that does not run this is all that there is
+	var log strings.Builder
+	for _, name := range []string{"log/console", "log/mail.log", "dovecot/log"} {
+		for line := range strings.Lines(readText(p.path(name))) {
+			if !strings.HasPrefix(line, logMark) {
+				log.WriteString(line)
+			}
+		}
+	}
+	return log.String()
+}
+
+// logMark begins the lines that syncLog writes.
+const logMark = "postrider mark "
+
+// syncLog waits until everything that the server's processes have logged is in the file. They send their lines to
+// postlogd(8), which takes them in order, and so does this with a line of its own.
+func (p *Postfix) syncLog(ctx context.Context) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "unixgram", p.path("queue/public/postlog"))
+	if err != nil {
+		return fmt.Errorf("reaching postlogd: %w", err)
+	}
+	defer conn.Close()
+	mark := fmt.Sprintf("%s%d", logMark, p.marks.Add(1))
+	if _, err := conn.Write([]byte(mark)); err != nil {
+		return fmt.Errorf("reaching postlogd: %w", err)
+	}
+	return await(ctx, func() (bool, error) {
+		return strings.Contains(readText(p.path("log/mail.log")), mark+"\n"), nil
+	})
+}
+
+// Messages returns the messages that have arrived for an address, which is to be written as the client wrote it in
+// RCPT. Each is as it lies in the maildir: with the lines that Postfix has prepended and with LF as line end; [Content]
+// gives back what was sent. The order is that of arrival, which need not be that of sending: Postfix delivers several
+// messages at once. There may be more in the queue: see WaitMessages and Settle.
+func (p *Postfix) Messages(mailbox string) ([][]byte, error) {
+	// Without this, a slip of the pen would look like mail that has not arrived.
+	if !strings.HasSuffix(strings.ToLower(mailbox), "@"+p.Domain) {
+		return nil, fmt.Errorf("%q is no mailbox here: it must be an address, something@%s", mailbox, p.Domain)
+	}
+	messages, err := readMaildir(p.path("mail/all"), func(message []byte) bool {
+		return deliveredTo(message) == mailbox
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the mail of %s: %w", mailbox, err)
+	}
+	return messages, nil
+}
+
+// WaitMessages waits until n messages have arrived for an address and returns them as Messages does. It fails the
+// test when there are more, and when they do not arrive in half a minute.
+func (p *Postfix) WaitMessages(t testing.TB, mailbox string, n int) [][]byte {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var messages [][]byte
+	err := await(ctx, func() (_ bool, err error) {
+		messages, err = p.Messages(mailbox)
+		return len(messages) >= n, err
+	})
+	if err != nil {
+		t.Fatalf("waiting for %d messages for %s, of which %d are there: %v", n, mailbox, len(messages), err)
+	}
+	if len(messages) > n {
+		t.Fatalf("%d messages have arrived for %s instead of %d", len(messages), mailbox, n)
+	}
+	return messages
+}
+
+// Settle waits until the server is at rest: every connection has ended and nothing is in the queue. What has not
+// arrived by then never will. The caller closes its own connections first: one that stays open fails the test after
+// half a minute, and so does mail that stays in the queue.
+func (p *Postfix) Settle(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	busy := "connections"
+	err := p.awaitEnd(ctx, &busy)
+	if err != nil {
+		t.Fatalf("Postfix does not come to rest: %v; it still has %s", err, busy)
+	}
+}
+
+// awaitEnd does what Settle says, and keeps in busy what it is waiting for.
+func (p *Postfix) awaitEnd(ctx context.Context, busy *string) error {
+	// The system's table has the connections that no process has taken yet.
+	err := await(ctx, func() (bool, error) {
+		open, err := connections(p.ports)
+		*busy = strings.Join(open, ", ")
+		return len(open) == 0, err
+	})
+	if err != nil {
+		return err
+	}
+	// One that the client has reset is in that table no more, while its process may still be reading what came before.
+	// The log has it since before the client was greeted.
+	if err := p.syncLog(ctx); err != nil {
+		return err
+	}
+	return await(ctx, func() (bool, error) {
+		if open := p.openSessions(); open > 0 {
+			*busy = fmt.Sprintf("%d sessions", open)
+			return false, nil
+		}
+		queued, err := p.queued()
+		*busy = strings.Join(queued, ", ")
+		return len(queued) == 0, err
+	})
+}
+
+// openSessions counts the sessions that have begun and not ended by the log.
+func (p *Postfix) openSessions() int {
+	log := readText(p.path("log/mail.log"))
+	return strings.Count(log, "]: connect from ") - strings.Count(log, "]: disconnect from ")
+}
+
+// queued lists what lies in the queue. It looks in the order in which mail goes through it, so that it does not miss
+// what moves on meanwhile.
+func (p *Postfix) queued() ([]string, error) {
+	var queued []string
+	for _, queue := range []string{"maildrop", "incoming", "active", "deferred"} {
+		err := filepath.WalkDir(p.path("queue/"+queue), func(path string, entry fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // it has moved on since the folder was read
+			}
+			if err == nil && !entry.IsDir() {
+				queued = append(queued, queue+"/"+entry.Name())
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("reading the queue: %w", err)
+		}
+	}
+	return queued, nil
+}
+
+// deliveredTo returns the address that a message was delivered to, which virtual(8) has written into its first lines.
+func deliveredTo(message []byte) string {
+	for line := range bytes.Lines(message) {
+		if value, ok := bytes.CutPrefix(line, []byte("Delivered-To: ")); ok {
+			return string(bytes.TrimSuffix(value, []byte("\n")))
+		}
+		if !bytes.HasPrefix(line, []byte("Return-Path: ")) {
+			break
+		}
+	}
+	return ""
+}

@@ -1,0 +1,208 @@
+// Package realserver starts real mail servers on loopback for the tests that prove the client on them.
+//
+// Every server is private to the test that starts it: its configuration, queue, mail and log lie in a temporary
+// folder, its ports are free ones of the operating system, and nothing of it is left when the test ends. No server
+// uses the name service or sends anything away from this machine.
+//
+// The servers are the packages of the operating system, started as root on Linux. Where one is missing its tests are
+// skipped, unless [RequireEnv] asks for a failure instead.
+//
+// Each server has a file of its own ([StartPostfix] is in postfix.go). What they share is here and in system_linux.go
+// and authority.go: the rule for a missing server, processes and ports, certificates, waiting, and reading a maildir.
+package realserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// RequireEnv names the environment variable that says what happens where a server is missing: with the value
+// "required" the test fails, with any other the test is skipped.
+const RequireEnv = "POSTRIDER_REAL_SERVERS"
+
+// patience bounds every wait in this package. It is a watchdog, not a measure: what is awaited takes milliseconds.
+const patience = 30 * time.Second
+
+// A server is what a mail server needs of this machine.
+type server struct {
+	name     string   // as in a sentence: "Postfix"
+	programs []string // what must be in PATH
+	packages string   // what to install for them, in Debian's words
+}
+
+// require returns the paths of the server's programs by name. Where the server cannot run it does not return: it
+// fails or skips the test with a sentence that says what to do.
+func (s server) require(t testing.TB) map[string]string {
+	t.Helper()
+	paths, err := s.find()
+	if err != nil {
+		absent(t, err)
+	}
+	return paths
+}
+
+// find looks for everything that the server needs.
+func (s server) find() (map[string]string, error) {
+	if !supported {
+		return nil, fmt.Errorf("a test needs %s, which this package can start on Linux only", s.name)
+	}
+	paths := make(map[string]string, len(s.programs))
+	for _, program := range s.programs {
+		path, err := exec.LookPath(program)
+		if err != nil {
+			return nil, fmt.Errorf("a test needs %s: install it (apt-get install %s) and have its programs in PATH: %w",
+				s.name, s.packages, err)
+		}
+		paths[program] = path
+	}
+	if os.Geteuid() != 0 {
+		return nil, fmt.Errorf("a test needs %s, which only root can start: run it as root", s.name)
+	}
+	return paths, nil
+}
+
+// absent ends a test whose server cannot run, by the rule of [RequireEnv].
+func absent(t testing.TB, reason error) {
+	t.Helper()
+	if os.Getenv(RequireEnv) == "required" {
+		t.Fatalf("%v (%s=required makes this a failure)", reason, RequireEnv)
+	}
+	t.Skipf("%v (%s=required makes this a failure)", reason, RequireEnv)
+}
+
+// newFolder makes the temporary folder of a server and removes it when the test ends. It lies in /tmp and not in
+// t.TempDir(): the servers' own users must be able to enter it, and the path of a Unix socket may have 107 octets at
+// most.
+func newFolder(t testing.TB, name string) (string, error) {
+	folder, err := os.MkdirTemp("/tmp", "postrider-"+name+"-")
+	if err != nil {
+		return "", fmt.Errorf("making a folder for %s: %w", name, err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(folder); err != nil {
+			t.Errorf("removing the folder of %s: %v", name, err)
+		}
+	})
+	return folder, os.Chmod(folder, 0o755)
+}
+
+// An account is a user of this machine, by number.
+type account struct{ uid, gid int }
+
+// root is who starts everything.
+var root = account{0, 0}
+
+// findAccount looks for a user and its group by the user's name.
+func findAccount(name string) (account, error) {
+	found, err := user.Lookup(name)
+	if err != nil {
+		return account{}, fmt.Errorf("looking for the user %s: %w", name, err)
+	}
+	uid, err := strconv.Atoi(found.Uid)
+	if err != nil {
+		return account{}, fmt.Errorf("looking for the user %s: %w", name, err)
+	}
+	gid, err := strconv.Atoi(found.Gid)
+	if err != nil {
+		return account{}, fmt.Errorf("looking for the user %s: %w", name, err)
+	}
+	return account{uid, gid}, nil
+}
+
+// makeFolder makes one folder with exactly this owner and mode, whatever the umask is.
+func makeFolder(path string, owner account, mode fs.FileMode) error {
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return err
+	}
+	if err := os.Chown(path, owner.uid, owner.gid); err != nil {
+		return err
+	}
+	return os.Chmod(path, mode)
+}
+
+// writeFile writes one file of a server's configuration with exactly this mode, whatever the umask is.
+func writeFile(path, content string, mode fs.FileMode) error {
+	if err := os.WriteFile(path, []byte(content), mode); err != nil {
+		return err
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		return err
+	}
+	// Postfix takes a file that is younger than a second or two for one still being written, and waits.
+	past := time.Now().Add(-time.Minute)
+	return os.Chtimes(path, past, past)
+}
+
+// await asks again and again whether something is done, until it is, fails, or the context ends.
+func await(ctx context.Context, done func() (bool, error)) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ok, err := done()
+		if ok || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// readMaildir returns the messages in the folder new of a maildir that keep wants, in the order of their arrival as far
+// as the clock of the file system tells.
+func readMaildir(maildir string, keep func(message []byte) bool) ([][]byte, error) {
+	folder := filepath.Join(maildir, "new")
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // the first delivery makes it
+	}
+	if err != nil {
+		return nil, err
+	}
+	type arrival struct {
+		at      time.Time
+		message []byte
+	}
+	var arrivals []arrival
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err != nil {
+			return nil, err
+		}
+		message, err := os.ReadFile(filepath.Join(folder, entry.Name()))
+		if err != nil {
+			return nil, err
+		}
+		if keep(message) {
+			arrivals = append(arrivals, arrival{info.ModTime(), message})
+		}
+	}
+	slices.SortStableFunc(arrivals, func(a, b arrival) int { return a.at.Compare(b.at) })
+	messages := make([][]byte, len(arrivals))
+	for i := range arrivals {
+		messages[i] = arrivals[i].message
+	}
+	return messages, nil
+}
+
+// readText returns what a file holds, if it is there, and of one that cannot be read the reason: it serves logs.
+func readText(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Sprintf("(%v)\n", err)
+	}
+	return strings.ToValidUTF8(string(text), "?")
+}
