@@ -23,7 +23,7 @@ func NewClient(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := newPipeline(config.Interceptors, pipeline{deliver: deliver, attempt: sendAttempt, content: settleContent, connect: openSession, exchange: sendExchange})
+	p, err := newPipeline(config.Interceptors)
 	if err != nil {
 		return nil, configError(err)
 	}

@@ -78,12 +78,12 @@ type pipeline struct {
 	names []string
 }
 
-// newPipeline checks the interceptors and builds the chains around the base
-// functions.
-func newPipeline(interceptors []Interceptor, base pipeline) (*pipeline, error) {
+// newPipeline checks the interceptors and builds the chains.
+func newPipeline(interceptors []Interceptor) (*pipeline, error) {
 	if err := checkInterceptors(interceptors); err != nil {
 		return nil, err
 	}
+	base := pipeline{deliver: deliver, attempt: sendAttempt, content: settleContent, connect: openSession, exchange: sendExchange}
 	p := base
 	var errs [5]error
 	p.deliver, errs[0] = chain(base.deliver, interceptors, "delivery", func(i Interceptor) func(DeliverFunc) DeliverFunc { return i.Delivery })

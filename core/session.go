@@ -80,7 +80,7 @@ func Dial(ctx context.Context, config Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := newPipeline(config.Interceptors, pipeline{connect: openSession, exchange: sendExchange, content: settleContent})
+	p, err := newPipeline(config.Interceptors)
 	if err != nil {
 		return nil, configError(err)
 	}

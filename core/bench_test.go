@@ -1,0 +1,168 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+// benchServer answers everything positively from within Read and Write: no
+// goroutine, no socket, so that what is measured is this side.
+type benchServer struct {
+	replies bytes.Buffer
+	data    bool
+}
+
+func (s *benchServer) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		if s.data {
+			if !bytes.HasSuffix(p, []byte(".\r\n")) {
+				return n, nil
+			}
+			s.data = false
+			s.replies.WriteString("250 2.0.0 Ok: queued as 4jY6kN290dz1SF6S\r\n")
+			return n, nil
+		}
+		i := bytes.IndexByte(p, '\n')
+		switch line := p[:i+1]; {
+		case bytes.HasPrefix(line, []byte("EHLO")):
+			s.replies.WriteString("250-mx.example\r\n250-PIPELINING\r\n250-SIZE 100000000\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n")
+		case bytes.HasPrefix(line, []byte("DATA")):
+			s.data = true
+			s.replies.WriteString("354 End data with <CR><LF>.<CR><LF>\r\n")
+		default:
+			s.replies.WriteString("250 2.1.0 Ok\r\n")
+		}
+		p = p[i+1:]
+	}
+	return n, nil
+}
+
+func (s *benchServer) Read(p []byte) (int, error)       { return s.replies.Read(p) }
+func (s *benchServer) Close() error                     { return nil }
+func (s *benchServer) LocalAddr() net.Addr              { return nil }
+func (s *benchServer) RemoteAddr() net.Addr             { return nil }
+func (s *benchServer) SetDeadline(time.Time) error      { return nil }
+func (s *benchServer) SetReadDeadline(time.Time) error  { return nil }
+func (s *benchServer) SetWriteDeadline(time.Time) error { return nil }
+
+type benchTransport struct{}
+
+func (benchTransport) Scheme() string                      { return "bench" }
+func (benchTransport) Endpoint(*url.URL) (Endpoint, error) { return Endpoint{Local: true}, nil }
+func (benchTransport) Dial(context.Context, Endpoint) (net.Conn, error) {
+	s := &benchServer{}
+	s.replies.WriteString("220 hi\r\n")
+	return s, nil
+}
+
+var benchConfig = Config{Endpoint: "bench://", Transports: []Transport{benchTransport{}}, LocalName: "client.example"}
+
+// BenchmarkExchange is "MAIL RCPT DATA" and its replies, as every message has it,
+// without interceptors.
+func BenchmarkExchange(b *testing.B) {
+	s := benchSession(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		benchExchange(b, s)
+	}
+}
+
+func benchSession(tb testing.TB) *Session {
+	s, err := Dial(context.Background(), benchConfig)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := s.Hello(context.Background()); err != nil {
+		tb.Fatal(err)
+	}
+	s.params = []Param{numberParam("SIZE", "SIZE", 1024)}
+	return s
+}
+
+func benchExchange(tb testing.TB, s *Session) {
+	s.commands = append(s.commands[:0], s.mail("sender@example.com", s.params), s.rcpt("recipient@example.net", nil), s.data())
+	replies, err := s.exchange(context.Background(), s.commands, nil)
+	if err != nil || len(replies) != 3 {
+		tb.Fatal(replies, err)
+	}
+	s.conn.raw.(*benchServer).data = false
+}
+
+// BenchmarkSend is a message of 1 KiB on a kept session, with a context that can
+// be cancelled and has a deadline.
+func BenchmarkSend(b *testing.B) {
+	m := &Message{From: "sender@example.com", To: Recipients("recipient@example.net"), Body: String(strings.Repeat(strings.Repeat("x", 62)+"\r\n", 16))}
+	b.Run("memory", func(b *testing.B) { benchmarkSend(b, benchConfig, m) })
+	b.Run("loopback", func(b *testing.B) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer l.Close()
+		go serveBench(l)
+		config := benchConfig
+		config.Transports = []Transport{benchTCP{addr: l.Addr().String()}}
+		benchmarkSend(b, config, m)
+	})
+}
+
+func benchmarkSend(b *testing.B, config Config, m *Message) {
+	c, err := NewClient(config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.Send(ctx, m); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+type benchTCP struct {
+	benchTransport
+	addr string
+}
+
+func (t benchTCP) Dial(ctx context.Context, _ Endpoint) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", t.addr)
+}
+
+// serveBench answers each connection as benchServer does.
+func serveBench(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer conn.Close()
+			s := &benchServer{}
+			s.replies.WriteString("220 hi\r\n")
+			buf := make([]byte, 64<<10)
+			for {
+				if _, err := io.Copy(conn, &s.replies); err != nil {
+					return
+				}
+				n, err := conn.Read(buf)
+				if err != nil {
+					return
+				}
+				if _, err := s.Write(buf[:n]); err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
