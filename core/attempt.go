@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 )
 
 // Attempt is one transaction on one session, on its way through the
@@ -9,6 +10,7 @@ import (
 type Attempt struct {
 	delivery *Delivery
 	session  *Session
+	kept     bool // the session had been used before
 	number   int
 	t        transaction
 	once     once
@@ -28,7 +30,23 @@ func (a *Attempt) Recipients() []int { return a.t.todo }
 // of this attempt are settled once next has returned. It must not be changed.
 func (a *Attempt) Results() []RecipientResult { return a.delivery.receipt.Recipients }
 
-// Peer returns what is known of the server.
+// Endpoint returns the endpoint of the session.
+func (a *Attempt) Endpoint() Endpoint { return a.session.config.endpoint }
+
+// ContentSize returns how many octets the content has, line ends made right, once
+// next has returned; -1 if that is unknown, or if it was not come to.
+func (a *Attempt) ContentSize() int64 {
+	if a.t.body == nil {
+		return -1
+	}
+	if f, ok := formOf(a.t.body); ok {
+		return f.Size
+	}
+	return -1
+}
+
+// Peer returns what is known of the server. It is another one after next if the
+// session turned out dead and was replaced.
 func (a *Attempt) Peer() *Peer { return a.session.peer }
 
 // Reply returns the last reply to content, once next has returned; its Code is
@@ -39,58 +57,95 @@ func (a *Attempt) Reply() Reply { return a.t.final }
 func (a *Attempt) Value(key any) any { return a.session.values[key] }
 
 // sendAttempt is the end of the attempt chain.
-func sendAttempt(ctx context.Context, a *Attempt) (err error) {
+func sendAttempt(ctx context.Context, a *Attempt) error {
 	if err := a.once.begin("attempt"); err != nil {
 		return err
 	}
+	err := a.transact(ctx)
+	if a.stale(ctx) {
+		// The server had hung up on the kept session before it said anything
+		// to this transaction: nothing was begun, and nobody is charged.
+		d := a.delivery
+		s, connectErr := connectSession(ctx, d.client.settings, d.client.pipeline, true)
+		if connectErr != nil {
+			err = connectErr
+		} else {
+			a.session, a.kept = s, false
+			d.receipt.Peer = s.peer
+			err = a.transact(ctx)
+		}
+	}
+	a.settle(err)
+	return err
+}
+
+// transact runs the transaction on the attempt's session.
+func (a *Attempt) transact(ctx context.Context) (err error) {
+	s, d := a.session, a.delivery
 	defer func() {
 		if _, ok := err.(*PanicError); ok {
-			a.session.conn.kill(err) // nobody knows where it happened
+			s.conn.kill(err) // nobody knows where it happened
 		}
 	}()
 	defer contain("the message's body", &err)
-	d := a.delivery
-	a.t.body, err = d.content.settle(ctx, a.session.pipeline, d.message, a.session.peer)
-	if err != nil {
+	todo := a.t.todo
+	a.t = transaction{s: s, message: d.message, utf8: d.utf8, results: d.receipt.Recipients, todo: todo, accepted: s.acceptedBuffer[:0]}
+	for _, i := range todo {
+		d.receipt.Recipients[i].Outcome = Pending
+	}
+	if a.t.body, err = d.content.settle(ctx, s.pipeline, d.message, s.peer); err != nil {
 		return err
 	}
-	a.session.conn.watch(ctx)
-	defer a.session.conn.unwatch()
-	return a.t.run(ctx)
+	s.conn.watch(ctx)
+	defer s.conn.unwatch()
+	err = a.t.run(ctx)
+	s.acceptedBuffer = a.t.accepted[:0]
+	return err
 }
 
-// attempt runs one attempt on a session and gives every recipient of it an
-// outcome.
-func (d *Delivery) attempt(ctx context.Context, s *Session, todo []int) (t *transaction, err error) {
+// stale reports whether a kept session was dead before the server had said
+// anything to the transaction.
+func (a *Attempt) stale(ctx context.Context) bool {
+	s := a.session
+	return a.kept && !a.t.heard && s.conn.dead != nil && errors.Is(s.conn.dead, ErrDisconnected) && !s.outgoing.lastWrite && ctx.Err() == nil
+}
+
+// settle gives those an outcome that have none.
+func (a *Attempt) settle(err error) {
+	for _, i := range a.t.todo {
+		if r := &a.delivery.receipt.Recipients[i]; r.Outcome == Pending {
+			r.fail(stageError(StagePolicy, err))
+		}
+	}
+}
+
+// attempt runs the attempt chain on a session for the recipients in d.todo, all
+// of which have an outcome afterwards. It returns the session that was used in
+// the end.
+func (d *Delivery) attempt(ctx context.Context, s *Session, kept bool) (*Session, error) {
 	a := &d.first
 	if d.receipt.Attempts > 0 || s.pipeline.wrapsAttempt {
 		a = &Attempt{} // an interceptor may still hold the last one
 	}
 	d.receipt.Attempts++
 	d.receipt.Peer = s.peer
-	*a = Attempt{delivery: d, session: s, number: d.receipt.Attempts}
-	a.t = transaction{s: s, message: d.message, utf8: d.utf8, results: d.receipt.Recipients, todo: todo, accepted: s.acceptedBuffer[:0]}
-	for _, i := range todo {
+	*a = Attempt{delivery: d, session: s, kept: kept, number: d.receipt.Attempts}
+	a.t.todo = d.todo
+	for _, i := range d.todo {
 		r := &d.receipt.Recipients[i]
 		r.Attempts++
 		r.Outcome = Pending
 	}
-	err = s.pipeline.attempt(ctx, a)
+	err := s.pipeline.attempt(ctx, a)
 	if err == nil {
 		err = a.once.end("attempt")
 	}
 	a.once.close()
-	s.acceptedBuffer = a.t.accepted[:0]
-	for _, i := range todo {
-		if r := &d.receipt.Recipients[i]; r.Outcome == Pending {
-			if err == nil {
-				err = protocolError(StageContent, "no outcome")
-			}
-			r.fail(stageError(StagePolicy, err))
-		}
+	if err != nil {
+		a.settle(err)
 	}
 	if a.t.final.Code != 0 {
 		d.receipt.Reply = a.t.final
 	}
-	return &a.t, err
+	return a.session, err
 }

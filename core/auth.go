@@ -166,7 +166,7 @@ func (r *authRun) gaveUp(err error) error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	return &Error{Stage: StageAuth, Class: classOf(err), Err: fmt.Errorf("%s: %w", r.name, err)}
+	return &Error{Stage: StageAuth, Class: ClassOf(err), Err: fmt.Errorf("%s: %w", r.name, err)}
 }
 
 // encode returns a response in base64 and remembers both forms.

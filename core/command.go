@@ -135,6 +135,9 @@ func (c *Command) write(g *wire.Group, extensions *Extensions) error {
 	return nil
 }
 
+// Stage returns the stage that the command belongs to.
+func (c *Command) Stage() Stage { return c.stage }
+
 // name names the command in errors.
 func (c *Command) name() string {
 	switch c.Verb {

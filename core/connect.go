@@ -26,6 +26,8 @@ type Connect struct {
 type Step struct {
 	// Name is "dial", "greeting", "hello", "tls" or "auth".
 	Name string
+	// Mechanism is the name of the mechanism that "auth" used, or "".
+	Mechanism string
 	// Start and End are when it began and ended.
 	Start, End time.Time
 	// Err is why it failed, or nil.
@@ -35,9 +37,10 @@ type Step struct {
 // Peer returns what was learnt of the server, once next has returned.
 func (c *Connect) Peer() *Peer { return c.session.peer }
 
-// Set attaches a value to the session. Interceptors find it with
-// [Attempt.Value], for as long as the session lives. The key is to be of a type
-// of the caller's own, as with context.WithValue.
+// Set attaches a value to the session, before or after next. Interceptors find
+// it with [Attempt.Value] and [Exchange.Value], for as long as the session
+// lives. The key is to be of a type of the caller's own, as with
+// context.WithValue.
 func (c *Connect) Set(key, value any) {
 	if c.session.values == nil {
 		c.session.values = make(map[any]any)
@@ -87,18 +90,22 @@ func (c *Connect) converse(ctx context.Context) error {
 		}
 	}
 	if err := s.checkTLS(); err != nil {
-		return err
+		return c.step("tls", func() error { return err })
 	}
 	if len(s.config.auth) == 0 {
 		return nil
 	}
-	return c.step("auth", func() error {
+	var mechanism string
+	err := c.step("auth", func() error {
 		m, err := s.config.auth.choose(s.peer, s.config.AllowInsecureAuth)
 		if err != nil {
 			return err
 		}
+		mechanism = m.Name()
 		return s.authenticate(ctx, m)
 	})
+	c.Steps[len(c.Steps)-1].Mechanism = mechanism
+	return err
 }
 
 func (c *Connect) step(name string, do func() error) error {
@@ -112,12 +119,8 @@ func (c *Connect) step(name string, do func() error) error {
 // dial opens the byte stream.
 func (s *Session) dial(ctx context.Context) (err error) {
 	defer contain(fmt.Sprintf("transport %q", s.config.transport.Scheme()), &err)
-	dialCtx := ctx
-	if t := s.config.Timeouts.Dial; t > 0 {
-		var cancel context.CancelFunc
-		dialCtx, cancel = context.WithTimeout(ctx, t)
-		defer cancel()
-	}
+	dialCtx, cancel := withTimeout(ctx, s.config.Timeouts.Dial)
+	defer cancel()
 	raw, err := s.config.transport.Dial(dialCtx, s.config.endpoint)
 	if err == nil && raw == nil {
 		err = errors.New("the transport returned no connection and no error")
@@ -142,13 +145,11 @@ func (s *Session) newPeer() *Peer {
 }
 
 // handshake puts TLS over the raw connection.
-func (s *Session) handshake(ctx context.Context) error {
+func (s *Session) handshake(ctx context.Context) (err error) {
+	defer contain("a function of Config.TLS", &err)
 	config, unverified := tlsConfig(s.config.TLS, &s.config.endpoint, s.config.policy)
-	if t := s.config.Timeouts.TLS; t > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, t)
-		defer cancel()
-	}
+	ctx, cancel := withTimeout(ctx, s.config.Timeouts.TLS)
+	defer cancel()
 	_ = s.conn.raw.SetDeadline(time.Time{}) // the context has the time limit now
 	stream := tls.Client(s.conn.raw, config)
 	if err := stream.HandshakeContext(ctx); err != nil {

@@ -106,5 +106,5 @@ func stageError(stage Stage, err error) error {
 	if _, ok := errors.AsType[*Error](err); ok {
 		return err
 	}
-	return &Error{Stage: stage, Class: classOf(err), Err: err}
+	return &Error{Stage: stage, Class: ClassOf(err), Err: err}
 }

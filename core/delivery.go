@@ -2,8 +2,6 @@ package core
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 )
 
@@ -77,21 +75,8 @@ func deliver(ctx context.Context, d *Delivery) error {
 	if len(d.todo) == 0 {
 		return nil
 	}
-	err := d.tryOnce(ctx, false)
-	if errors.Is(err, errStale) {
-		err = d.tryOnce(ctx, true)
-	}
-	return err
-}
-
-// errStale says that a kept session turned out dead before the server had said
-// anything to the transaction: it was never begun, and a new session costs
-// nobody a retry.
-var errStale = errors.New("the kept session was dead")
-
-func (d *Delivery) tryOnce(ctx context.Context, fresh bool) error {
 	p := d.client.pool
-	s, kept, err := p.get(ctx, fresh)
+	s, kept, err := p.get(ctx)
 	if err != nil {
 		for _, i := range d.todo {
 			r := &d.receipt.Recipients[i]
@@ -103,9 +88,6 @@ func (d *Delivery) tryOnce(ctx context.Context, fresh bool) error {
 		return err
 	}
 	defer func() { p.put(s) }()
-	t, err := d.attempt(ctx, s, d.todo)
-	if kept && !t.heard && s.conn.dead != nil && !s.outgoing.lastWrite && ctx.Err() == nil && errors.Is(s.conn.dead, ErrDisconnected) {
-		return fmt.Errorf("%w: %w", errStale, err)
-	}
+	s, err = d.attempt(ctx, s, kept)
 	return err
 }

@@ -74,7 +74,7 @@ var (
 	// ErrDisconnected: there is no usable connection (smtplib's
 	// SMTPServerDisconnected). It was never opened, was closed, was lost, or is
 	// no longer used because the server broke the protocol on it.
-	ErrDisconnected = errors.New("disconnected")
+	ErrDisconnected = errors.New("no connection")
 	// ErrNotSupported: the server does not offer what the caller asked for
 	// (SMTPNotSupportedError).
 	ErrNotSupported = errors.New("not supported by the server")
@@ -244,10 +244,10 @@ func protocolError(stage Stage, format string, args ...any) *Error {
 	return &Error{Stage: stage, Class: Temporary, Err: fmt.Errorf("%w: %w: "+format, append([]any{ErrProtocol, ErrDisconnected}, args...)...)}
 }
 
-// classOf returns what any error means for another try: an [*Error] says so
-// itself, an end of the context or of the network is temporary, and what an
-// interceptor or a body returns is this side's.
-func classOf(err error) Class {
+// ClassOf returns what any error means for another try: an [*Error] says so
+// itself, an end of the context or of the network is temporary, and whatever
+// else an interceptor or a body returns is this side's.
+func ClassOf(err error) Class {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Class
 	}

@@ -38,6 +38,9 @@ type Exchange struct {
 // Peer returns what is known of the server.
 func (x *Exchange) Peer() *Peer { return x.session.peer }
 
+// Value returns what a [Connect] interceptor attached to the session with Set.
+func (x *Exchange) Value(key any) any { return x.session.values[key] }
+
 // Pairs yields each command with the replies to it. The greeting has a nil
 // command. Use it after next has returned.
 func (x *Exchange) Pairs() iter.Seq2[*Command, []Reply] {

@@ -153,6 +153,32 @@ func FuzzExtensions(f *testing.F) {
 	})
 }
 
+// naive is the rule for line ends in its plainest form: CR, LF and CRLF each end
+// a line (RFC 5321 §2.3.8), and the last line is ended too (RFC 5321 §4.1.1.4).
+func naive(s string) string {
+	s = strings.ReplaceAll(s, "\r\n", "\n")
+	s = strings.ReplaceAll(s, "\r", "\n")
+	if s != "" && !strings.HasSuffix(s, "\n") {
+		s += "\n"
+	}
+	return strings.ReplaceAll(s, "\n", "\r\n")
+}
+
+// texts returns every text of up to length octets that matter to line ends.
+func texts(length int) []string {
+	all := []string{""}
+	for from := 0; length > 0; length-- {
+		to := len(all)
+		for _, s := range all[from:to] {
+			for _, c := range []string{"\r", "\n", ".", "\xe9"} {
+				all = append(all, s+c)
+			}
+		}
+		from = to
+	}
+	return all
+}
+
 // pieces yields what it reads in pieces of one size.
 type pieces struct {
 	r    io.Reader
@@ -202,6 +228,34 @@ func TestCanonical_isTheNaiveNormalisationForEverySplit_G14_G16(t *testing.T) {
 		for _, in := range []int{1, 16<<10 - 1, 16 << 10, 1 << 20} {
 			canonical(t, text, in, 1<<20)
 			canonical(t, text, in, 1000)
+		}
+	}
+}
+
+func TestCanonical_ofCanonicalIsTheSameBody(t *testing.T) {
+	once := String("a\r\n")
+	if got := Canonical(once); got != once {
+		t.Errorf("got another body: %T", got)
+	}
+	for name, b := range map[string]Body{"String": String("a\n"), "File": File("x"), "Reader": Reader(strings.NewReader(""))} {
+		once := Canonical(b)
+		if twice := Canonical(once); twice != once {
+			t.Errorf("%s: got another body: %T of %T", name, twice, twice.(canonicalBody).Body)
+		}
+	}
+}
+
+// Whatever is known of segments is what would be found by reading them.
+func TestSegments_formIsThatOfTheWhole(t *testing.T) {
+	for _, a := range texts(3) {
+		for _, b := range texts(3) {
+			got, ok := formOf(Segments(String(a), String(b)))
+			if ok && got != scanForm([]byte(a+b)) {
+				t.Errorf("%q and %q: %+v, want %+v", a, b, got, scanForm([]byte(a+b)))
+			}
+			if canonical := a == naive(a); ok != canonical {
+				t.Errorf("%q and %q: known is %t, but the first being canonical is %t", a, b, ok, canonical)
+			}
 		}
 	}
 }

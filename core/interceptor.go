@@ -34,9 +34,12 @@ type Interceptor struct {
 	// required, and no two interceptors of a client share one.
 	Name string
 
-	// Delivery wraps one [Client.Send]: admission, rate limits, retry. It may
-	// call next any number of times, one after the other: each call tries the
-	// recipients that have no final outcome yet.
+	// Delivery wraps one [Client.Send] of a message that passes its Check:
+	// admission, rate limits, retry. It may call next any number of times, one
+	// after the other: each call tries the recipients that have no final
+	// outcome yet, and returns why the first of them was not accepted. The
+	// error of Send itself is derived from the outcomes, not from what the
+	// chain returns.
 	Delivery func(next DeliverFunc) DeliverFunc
 
 	// Attempt wraps one transaction on one session, inside any retry. It calls

@@ -43,6 +43,14 @@ func Recipients(addresses ...string) []Recipient {
 	return list
 }
 
+// Check reports the first thing that makes the message unfit for any server:
+// what [Client.Send] would refuse before it opens anything. The error is an
+// [*Error] of the class Local.
+func (m *Message) Check() error {
+	_, err := m.check()
+	return err
+}
+
 // check reports the first thing that makes the message unfit for any server,
 // and whether its envelope needs SMTPUTF8.
 func (m *Message) check() (utf8 bool, err error) {

@@ -302,7 +302,7 @@ func (w *contentWriter) hear(writeErr error) (Reply, error) {
 	c, timeout := w.s.conn, w.s.config.Timeouts.Content
 	if writeErr != nil {
 		timeout = lastWords
-		if classOf(writeErr) == Local {
+		if ClassOf(writeErr) == Local {
 			c.kill(writeErr) // nothing that the server says matters any more
 		}
 	}

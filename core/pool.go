@@ -31,8 +31,8 @@ func newPool(settings *settings, p *pipeline) *pool {
 }
 
 // get returns a session that is ready for a transaction, and whether it was
-// kept from an earlier one. With fresh it is a new one. The caller puts it back.
-func (p *pool) get(ctx context.Context, fresh bool) (s *Session, kept bool, err error) {
+// kept from an earlier one. The caller puts it back, or the one that replaces it.
+func (p *pool) get(ctx context.Context) (s *Session, kept bool, err error) {
 	select {
 	case p.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -43,7 +43,7 @@ func (p *pool) get(ctx context.Context, fresh bool) (s *Session, kept bool, err 
 			<-p.slots
 		}
 	}()
-	for !fresh {
+	for {
 		s, err := p.take()
 		if err != nil {
 			return nil, false, err
@@ -147,7 +147,10 @@ func (p *pool) close() {
 
 // quit parts from the server politely, but not patiently.
 func (s *Session) quit() {
-	ctx := context.Background()
+	ctx, cancel := withTimeout(context.Background(), s.config.Timeouts.Quit)
+	defer cancel()
+	s.conn.watch(ctx)
+	defer s.conn.unwatch()
 	_, _ = s.command(ctx, Command{Verb: "QUIT", stage: StageCommand, timeout: s.config.Timeouts.Quit})
 	s.conn.kill(ErrClosed)
 }

@@ -40,7 +40,7 @@ type RecipientResult struct {
 	Reply Reply
 	// Err is nil if the recipient was accepted, else why not.
 	Err error
-	// Attempts is how many transactions named this recipient.
+	// Attempts is how many attempts there were for this recipient.
 	Attempts int
 }
 
@@ -52,7 +52,8 @@ type Receipt struct {
 	Reply Reply
 	// Peer is the server of the last attempt, or nil if there was none.
 	Peer *Peer
-	// Attempts is the number of transactions begun.
+	// Attempts is the number of attempts. A delivery for which no session could
+	// be opened had none.
 	Attempts int
 	// Started is when the delivery began, and Elapsed how long it took.
 	Started time.Time
@@ -70,33 +71,8 @@ func (r *Receipt) Count(o Outcome) int {
 	return n
 }
 
-// QueueID returns the name that the server gave the message, if its reply to
-// the content has one of the forms in use: Postfix's "queued as ID", Exim's
-// "id=ID", Sendmail's and OpenSMTPD's "ID Message accepted for delivery". Else
-// it is "".
-func (r *Receipt) QueueID() string {
-	if !r.Reply.Positive() {
-		return ""
-	}
-	words := strings.Fields(r.Reply.Text)
-	for i, w := range words {
-		id := ""
-		switch {
-		case strings.EqualFold(w, "queued") && i+2 < len(words) && strings.EqualFold(words[i+1], "as"):
-			id = words[i+2]
-		case len(w) > 3 && strings.EqualFold(w[:3], "id="):
-			id = w[3:]
-		case w == "Message" && i > 0 && i+1 < len(words) && words[i+1] == "accepted":
-			id = words[i-1]
-		}
-		switch {
-		case id == "", id == r.Reply.Enhanced.String(), strings.EqualFold(id, "ok"):
-		case printable(id) == id: // it goes into logs
-			return id
-		}
-	}
-	return ""
-}
+// QueueID is that of the last reply to content: see [Reply.QueueID].
+func (r *Receipt) QueueID() string { return r.Reply.QueueID() }
 
 // DeliveryError says that not every recipient was accepted. It reaches
 // everything that went wrong through errors.Is and errors.As.
@@ -164,7 +140,7 @@ func (r *RecipientResult) settle(o Outcome, reply Reply, err error) {
 // fail gives a recipient the outcome that an error means.
 func (r *RecipientResult) fail(err error) {
 	o := Refused
-	if classOf(err) == Temporary {
+	if ClassOf(err) == Temporary {
 		o = Deferred
 	}
 	if errors.Is(err, ErrUnknownOutcome) {

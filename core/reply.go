@@ -46,6 +46,34 @@ func (r Reply) Temporary() bool { return r.Code/100 == 4 }
 // Permanent reports whether the reply is 5yz.
 func (r Reply) Permanent() bool { return r.Code/100 == 5 }
 
+// QueueID returns the name that the server gave a message that it accepted, if
+// the reply has one of the forms in use: Postfix's "queued as ID", Exim's
+// "id=ID", Sendmail's and OpenSMTPD's "ID Message accepted for delivery". Else
+// it is "".
+func (r Reply) QueueID() string {
+	if !r.Positive() {
+		return ""
+	}
+	words := strings.Fields(r.Text)
+	for i, w := range words {
+		id := ""
+		switch {
+		case strings.EqualFold(w, "queued") && i+2 < len(words) && strings.EqualFold(words[i+1], "as"):
+			id = words[i+2]
+		case len(w) > 3 && strings.EqualFold(w[:3], "id="):
+			id = w[3:]
+		case w == "Message" && i > 0 && i+1 < len(words) && words[i+1] == "accepted":
+			id = words[i-1]
+		}
+		switch {
+		case id == "", id == r.Enhanced.String(), strings.EqualFold(id, "ok"):
+		case printable(id) == id: // it goes into logs
+			return id
+		}
+	}
+	return ""
+}
+
 // String returns code and text on one line, with control and non-ASCII octets
 // escaped, fit for a log. Lines are separated by " / ".
 func (r Reply) String() string {

@@ -1,6 +1,9 @@
 package core
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Timeouts bounds the stages of a session. A zero field has the default that is
 // named with it, those of RFC 5321 §4.5.3.2 where it names one; a negative field
@@ -48,4 +51,13 @@ func (t Timeouts) withDefaults() Timeouts {
 		}
 	}
 	return t
+}
+
+// withTimeout is context.WithTimeout for a timeout that, if it is negative, is
+// none.
+func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout < 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, timeout)
 }

@@ -19,10 +19,15 @@ func Plain(user, password string) core.Mechanism { return PlainAs("", user, pass
 // PlainAs is Plain with an authorization identity: the user to act as, if that
 // is not the one whose password it is.
 func PlainAs(identity, user, password string) core.Mechanism {
-	return &plain{identity: identity, user: user, password: password}
+	return &plain{func() (string, string, string) { return identity, user, password }}
 }
 
-type plain struct{ identity, user, password string }
+// plain keeps its credentials in a function: String is not called on a
+// mechanism in an unexported field of whatever is printed, and fmt would show
+// its fields then, but it never shows what a function holds.
+type plain struct {
+	credentials func() (identity, user, password string)
+}
 
 func (*plain) Name() string { return "PLAIN" }
 
@@ -33,16 +38,17 @@ func (*plain) String() string { return "PLAIN" }
 func (*plain) GoString() string { return "PLAIN" }
 
 func (p *plain) Start(context.Context, *core.Peer) (core.Authentication, []byte, error) {
-	for _, f := range []struct{ what, value string }{{"identity", p.identity}, {"user name", p.user}, {"password", p.password}} {
+	identity, user, password := p.credentials()
+	for _, f := range []struct{ what, value string }{{"identity", identity}, {"user name", user}, {"password", password}} {
 		if strings.ContainsRune(f.value, 0) || !utf8.ValidString(f.value) {
 			return nil, nil, fmt.Errorf("the %s holds NUL or is not UTF-8, and PLAIN can carry neither", f.what)
 		}
-	}
-	if p.user == "" {
-		return nil, nil, errors.New("the user name is empty")
+		if f.value == "" && f.what != "identity" {
+			return nil, nil, fmt.Errorf("the %s is empty, which PLAIN does not allow (RFC 4616 §2)", f.what)
+		}
 	}
 	// RFC 4616 §2: message = [authzid] UTF8NUL authcid UTF8NUL passwd
-	return oneMessage{}, []byte(p.identity + "\x00" + p.user + "\x00" + p.password), nil
+	return oneMessage{}, []byte(identity + "\x00" + user + "\x00" + password), nil
 }
 
 // oneMessage is an authentication that has said all with its initial response.

@@ -92,7 +92,7 @@ type outcome struct {
 }
 
 // deliver sends one message and says all that became of it.
-func deliver(t *testing.T, client *core.Client, s *server, r *record) outcome {
+func deliver(t *testing.T, client *core.Client, s *server) outcome {
 	t.Helper()
 	receipt, err := client.Send(t.Context(), &core.Message{
 		From: "ann@example.com",
@@ -124,7 +124,7 @@ func TestByHandAndByFx(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := deliver(t, client, s, r)
+		o := deliver(t, client, s)
 		if err := client.Close(); err != nil {
 			t.Error(err)
 		}
@@ -145,7 +145,7 @@ func TestByHandAndByFx(t *testing.T) {
 			corefx.AsMechanism(newTicket),
 			fx.Populate(&client),
 		).RequireStart()
-		o := deliver(t, client, s, r)
+		o := deliver(t, client, s)
 		app.RequireStop() // closes the client
 		o.Record = r.lines
 		if _, err := client.Send(t.Context(), &core.Message{To: core.Recipients("bob@example.net"), Body: core.String("")}); !errors.Is(err, core.ErrClosed) {
@@ -199,6 +199,35 @@ func TestValidateApp(t *testing.T) {
 		if err := fx.ValidateApp(append(options, corefx.Module, fx.NopLogger, fx.Invoke(func(*core.Client) {}))...); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A module of the application can add what needs something that is private to
+// it.
+func TestAddedByAModule(t *testing.T) {
+	mail := fx.Module("mail",
+		fx.Provide(fx.Private, func() *record { return &record{} }),
+		corefx.AsInterceptor(corefx.Admit, newAudit),
+		corefx.AsMechanism(newTicket),
+	)
+	other := fx.Module("other",
+		fx.Provide(fx.Private, func() *record { return &record{} }),
+		corefx.AsInterceptor(corefx.Transform, newStamp),
+	)
+	var client *core.Client
+	fxtest.New(t, corefx.Module, transportfx.Module, mail, other, fx.Supply(core.Config{Endpoint: "smtp://127.0.0.1"}), fx.Populate(&client)).RequireStart().RequireStop()
+	if want := []string{"audit", "stamp"}; !reflect.DeepEqual(client.Pipeline(), want) {
+		t.Errorf("pipeline %v, want %v", client.Pipeline(), want)
+	}
+}
+
+// Constructors of the middleware are added as they are.
+func TestVariadicConstructor(t *testing.T) {
+	var client *core.Client
+	constructor := func(options ...fmt.Stringer) (core.Interceptor, error) { return newAudit(&record{}), nil }
+	fxtest.New(t, corefx.Module, transportfx.Module, corefx.AsInterceptor(corefx.Observe, constructor), fx.Supply(core.Config{Endpoint: "smtp://127.0.0.1"}), fx.Populate(&client)).RequireStart().RequireStop()
+	if len(client.Pipeline()) != 1 {
+		t.Errorf("pipeline %v", client.Pipeline())
 	}
 }
 

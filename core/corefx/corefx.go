@@ -28,9 +28,10 @@
 //
 // # Lifecycle
 //
-// Nothing is opened when the application starts: the first message opens a
-// session. When it stops, the client is closed, after everything that was
-// constructed with it has stopped.
+// The client is made, and its configuration checked, when something in the
+// application asks for it. Nothing is opened then, nor when the application
+// starts: the first message opens a session. When the application stops, the
+// client is closed, after everything that was constructed with it has stopped.
 package corefx
 
 import (
@@ -39,8 +40,8 @@ import (
 	"github.com/postrider/postrider/core"
 )
 
-// Module provides a *core.Client. It needs a core.Config, with its Endpoint at
-// least.
+// Module provides a *core.Client. It needs a core.Config, with an Endpoint at
+// least, and transports, in it or added.
 var Module = fx.Module("postrider", fx.Provide(New))
 
 // Params are the parameters of [New].

@@ -26,7 +26,7 @@ type Mechanism struct {
 //
 // The client uses the first mechanism that the server offers. Those in
 // core.Config.Auth come first, in their order. Then come mechanisms that are not
-// in the list below, by name: who adds his own means to use it. Then the known
+// in the list below, by name: to add one is to want it used. Then the known
 // ones, the strongest first:
 //
 //	EXTERNAL

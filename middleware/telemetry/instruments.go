@@ -1,0 +1,74 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// instruments is what an observer measures with.
+type instruments struct {
+	deliveryDuration metric.Float64Histogram
+	recipients       metric.Int64Counter
+	retries          metric.Int64Counter
+	attemptDuration  metric.Float64Histogram
+	messageSize      metric.Int64Histogram
+	connectDuration  metric.Float64Histogram
+	authDuration     metric.Float64Histogram
+}
+
+func newInstruments(meter metric.Meter) (*instruments, error) {
+	// Bucket boundaries, unless a view of the SDK says otherwise: those that
+	// OpenTelemetry has by default are meant for milliseconds. RFC 5321 §4.5.3.2
+	// lets a server take ten minutes for its last reply, and a delivery may be
+	// tried again after that.
+	stepSeconds := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}
+	attemptSeconds := append(slices.Clone(stepSeconds), 600)
+	deliverySeconds := append(slices.Clone(attemptSeconds), 1800, 3600)
+	// From a short text to what the largest providers take.
+	messageBytes := []float64{1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 10 << 20, 25 << 20, 50 << 20, 100 << 20}
+
+	var (
+		m    instruments
+		errs [7]error
+	)
+	seconds := func(name, description string, bounds []float64) (metric.Float64Histogram, error) {
+		return meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description), metric.WithExplicitBucketBoundaries(bounds...))
+	}
+	m.deliveryDuration, errs[0] = seconds(MetricDeliveryDuration, "Duration of deliveries, with their retries.", deliverySeconds)
+	m.recipients, errs[1] = meter.Int64Counter(MetricDeliveryRecipients, metric.WithUnit("{recipient}"),
+		metric.WithDescription("Recipients of finished deliveries, by outcome."))
+	m.retries, errs[2] = meter.Int64Counter(MetricDeliveryRetries, metric.WithUnit("{attempt}"),
+		metric.WithDescription("Attempts beyond the first of their delivery."))
+	m.attemptDuration, errs[3] = seconds(MetricAttemptDuration, "Duration of attempts: one transaction each.", attemptSeconds)
+	m.messageSize, errs[4] = meter.Int64Histogram(MetricMessageSize, metric.WithUnit("By"),
+		metric.WithDescription("Size of the content of deliveries that came to an attempt."), metric.WithExplicitBucketBoundaries(messageBytes...))
+	m.connectDuration, errs[5] = seconds(MetricConnectDuration, "Duration of opening sessions.", stepSeconds)
+	m.authDuration, errs[6] = seconds(MetricAuthDuration, "Duration of authentications.", stepSeconds)
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, fmt.Errorf("telemetry: the meter provider refused a metric: %w", err)
+	}
+	return &m, nil
+}
+
+// measuresDeliveries reports whether anybody wants to know what a delivery is
+// measured for.
+func (m *instruments) measuresDeliveries(ctx context.Context) bool {
+	return m.deliveryDuration.Enabled(ctx) || m.recipients.Enabled(ctx) || m.messageSize.Enabled(ctx)
+}
+
+// labels is the attributes of a measurement, ready for use.
+type labels struct {
+	record []metric.RecordOption
+	add    []metric.AddOption
+}
+
+// newLabels returns the labels that have the attributes of base and more.
+func newLabels(base []attribute.KeyValue, more ...attribute.KeyValue) labels {
+	set := metric.WithAttributeSet(attribute.NewSet(append(base[:len(base):len(base)], more...)...))
+	return labels{record: []metric.RecordOption{set}, add: []metric.AddOption{set}}
+}

@@ -1,0 +1,93 @@
+package telemetry
+
+import (
+	"net"
+	"strconv"
+	"strings"
+
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/postrider/postrider/core"
+)
+
+// server is what everything about one endpoint has in common, made once so that
+// a success costs no memory.
+type server struct {
+	endpoint core.Endpoint
+	attrs    []attribute.KeyValue
+
+	startDelivery []trace.SpanStartOption
+	startConnect  []trace.SpanStartOption
+	succeeded     labels // of durations
+	accepted      labels // of recipients
+}
+
+// serverOf returns what is known of an endpoint.
+func (t *observer) serverOf(e core.Endpoint) *server {
+	if s := t.server.Load(); s != nil && s.endpoint == e {
+		return s
+	}
+	s := newServer(e)
+	t.server.Store(s)
+	return s
+}
+
+func newServer(e core.Endpoint) *server {
+	s := &server{endpoint: e}
+	address, port := addressOf(e)
+	if address != "" {
+		s.attrs = append(s.attrs, semconv.ServerAddressKey.String(address))
+	}
+	if port > 0 {
+		s.attrs = append(s.attrs, semconv.ServerPortKey.Int(port))
+	}
+	s.attrs = append(s.attrs, semconv.NetworkProtocolNameKey.String(e.Protocol.String()))
+	// Samplers see only what a span starts with.
+	s.startDelivery = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindInternal), trace.WithAttributes(s.attrs...)}
+	s.startConnect = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(s.attrs...)}
+	s.succeeded = newLabels(s.attrs)
+	s.accepted = newLabels(s.attrs, RecipientOutcomeKey.String(core.Accepted.String()))
+	return s
+}
+
+// failed returns the labels of a duration of what has failed.
+func (s *server) failed(kind string) labels {
+	return newLabels(s.attrs, semconv.ErrorTypeKey.String(kind))
+}
+
+// addressOf returns the values of server.address and server.port.
+func addressOf(e core.Endpoint) (string, int) {
+	if strings.HasPrefix(e.Network, "unix") {
+		return e.Address, 0
+	}
+	host, service, err := net.SplitHostPort(e.Address)
+	if err != nil {
+		return e.ServerName, 0
+	}
+	port, err := strconv.Atoi(service)
+	if err != nil {
+		return host, 0
+	}
+	return host, port
+}
+
+// peerAttributes says which address a connection has led to.
+func peerAttributes(addr net.Addr) []attribute.KeyValue {
+	switch a := addr.(type) {
+	case nil:
+		return nil
+	case *net.TCPAddr:
+		ip := a.AddrPort().Addr().Unmap()
+		return []attribute.KeyValue{
+			semconv.NetworkTransportTCP,
+			semconv.NetworkPeerAddressKey.String(ip.String()),
+			semconv.NetworkPeerPortKey.Int(a.Port),
+		}
+	case *net.UnixAddr:
+		return []attribute.KeyValue{semconv.NetworkTransportUnix, semconv.NetworkPeerAddressKey.String(a.Name)}
+	}
+	// A transport of the user's: its address can be anything.
+	return nil
+}

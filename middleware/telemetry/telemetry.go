@@ -1,0 +1,53 @@
+package telemetry
+
+import (
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/metric"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/postrider/postrider/core"
+)
+
+// New returns the interceptor, named "telemetry". Put it first in
+// [core.Config].Interceptors. It may serve several clients, and the owners of
+// sessions from [core.Dial], for whom it traces the connecting and, on request,
+// the exchanges.
+//
+// The error says which metric the meter provider would not make.
+func New(opts ...Option) (core.Interceptor, error) {
+	o := newOptions(opts)
+	m, err := newInstruments(o.meters.Meter(ScopeName, metric.WithSchemaURL(semconv.SchemaURL)))
+	if err != nil {
+		return core.Interceptor{}, err
+	}
+	t := &observer{
+		tracer:      o.tracers.Tracer(ScopeName, trace.WithSchemaURL(semconv.SchemaURL)),
+		instruments: m,
+		addresses:   o.addresses,
+	}
+	i := core.Interceptor{
+		Name:     "telemetry",
+		Delivery: t.delivery,
+		Attempt:  t.attempt,
+		Content:  t.content,
+		Connect:  t.connect,
+	}
+	if o.exchanges {
+		i.Exchange = t.exchange
+	}
+	return i, nil
+}
+
+// observer is one interceptor. Its address is the key of what it keeps with a
+// session and in a context, so that two of them do not mistake each other's.
+type observer struct {
+	tracer trace.Tracer
+	*instruments
+	addresses bool
+
+	// server is what is known of the endpoint that was used last: nearly
+	// always the only one.
+	server atomic.Pointer[server]
+}

@@ -1,0 +1,45 @@
+package transport_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net"
+	"net/url"
+
+	"github.com/postrider/postrider/core"
+	"github.com/postrider/postrider/transport"
+)
+
+// The standard transports are a list to choose from and add to.
+func ExampleStandard() {
+	client, err := core.NewClient(core.Config{
+		Endpoint:   "smtps://mail.example.com",
+		Transports: append(transport.Standard(), tunnel{}),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	_, err = core.NewClient(core.Config{Endpoint: "lmtp://mail.example.com", Transports: append(transport.Standard(), tunnel{})})
+	fmt.Println(err)
+
+	// Output:
+	// config: no transport for the scheme "lmtp" of "lmtp://mail.example.com": there are corp+tunnel, smtp, smtps
+}
+
+// A transport of one's own takes a scheme, reads its URLs, and opens streams;
+// TLS and SMTP are the session's.
+type tunnel struct{}
+
+func (tunnel) Scheme() string { return "corp+tunnel" }
+
+func (tunnel) Endpoint(u *url.URL) (core.Endpoint, error) {
+	return core.Endpoint{Network: "tcp", Address: "127.0.0.1:1080", ServerName: u.Hostname(), Security: core.Protected}, nil
+}
+
+func (tunnel) Dial(ctx context.Context, e core.Endpoint) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, e.Network, e.Address)
+}
