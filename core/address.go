@@ -129,5 +129,5 @@ func isPostmaster(addr string) bool {
 const displayNameHint = "; if the address has a display name, parse it with net/mail first"
 
 func addressError(addr, why string) error {
-	return fmt.Errorf("address %q %s", addr, why)
+	return fmt.Errorf("address %.320q %s", addr, why) // whatever was given, the error is for a log
 }

@@ -120,6 +120,14 @@ func TestCheckPath_refuses(t *testing.T) {
 	}
 }
 
+func TestCheckPath_theErrorIsShortWhateverWasGiven(t *testing.T) {
+	for _, path := range []string{octets(1 << 20), strings.Repeat("\x00", 1<<20), strings.Repeat("\xff", 1<<20)} {
+		if _, err := checkPath(path); err == nil || len(err.Error()) > 2000 {
+			t.Errorf("the error about %d octets has %d", len(path), len(err.Error()))
+		}
+	}
+}
+
 // RFC 5321 §4.1.2: control characters have no place in a path, quoted or not.
 func TestCheckPath_refusesEveryControlCharacterEverywhere_F15(t *testing.T) {
 	controls := []byte{0x7f}

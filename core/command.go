@@ -22,7 +22,7 @@ type Command struct {
 	// Path is the address of MAIL or RCPT, without angle brackets.
 	Path string
 	// Argument is what follows the verb of any other command. Of AUTH it is
-	// the mechanism's name alone.
+	// the mechanism's name alone, of BDAT it is empty.
 	Argument string
 	// Params are the parameters of MAIL and RCPT. An interceptor may change
 	// them; nothing else.
@@ -31,12 +31,19 @@ type Command struct {
 	// before dot-stuffing; -1 if that is not known beforehand. It is zero for
 	// a command without content.
 	Size int64
+	// Last says of BDAT that the message ends with this chunk (RFC 3030 §2).
+	Last bool
 
 	secret  *secret // behind Argument, never shown
 	stage   Stage
 	timeout time.Duration // for each reply
-	replies int           // how many the command gets; zero means one
 	silent  bool          // a reply that says to go on is of no interest to the caller
+
+	// Content gets one reply for each accepted recipient over LMTP (RFC 2033
+	// §4.2), and under PRDR one more in front and one behind.
+	perRecipient bool
+	prdr         bool
+	accepted     int // recipients accepted before this exchange
 }
 
 // secret is what AUTH and the responses to its challenges carry. It is kept
@@ -78,6 +85,12 @@ func (c *Command) String() string {
 		b.WriteString("MAIL FROM:<" + c.Path + ">")
 	case "RCPT":
 		b.WriteString("RCPT TO:<" + c.Path + ">")
+	case "BDAT":
+		b.WriteString("BDAT " + strconv.FormatInt(c.Size, 10))
+		if c.Last {
+			b.WriteString(" LAST")
+		}
+		b.WriteString(" [content]")
 	default:
 		b.WriteString(c.Verb)
 		if c.Argument != "" {
@@ -108,6 +121,12 @@ func (c *Command) write(g *wire.Group, extensions *Extensions) error {
 		g.Text(" TO:<")
 		g.Text(c.Path)
 		g.Text(">")
+	case "BDAT":
+		g.Text(" ")
+		g.Int(c.Size)
+		if c.Last {
+			g.Text(" LAST")
+		}
 	default:
 		if c.Argument != "" {
 			g.Text(" ")
@@ -149,9 +168,6 @@ func (c *Command) name() string {
 	return c.Verb
 }
 
-// awaits returns how many replies the command gets.
-func (c *Command) awaits() int { return max(c.replies, 1) }
-
 // fits reports whether a reply is one that the command can have. Anything else
 // means that replies and commands no longer match.
 func (c *Command) fits(code int) bool {
@@ -163,6 +179,8 @@ func (c *Command) fits(code int) bool {
 		return code == 354
 	case "AUTH", "":
 		return code < 300 || code == 334
+	case "BDAT", EndOfData:
+		return code < 300 || code == 353 && c.prdr
 	}
 	return code < 300
 }

@@ -39,9 +39,7 @@ func untouchableConfig(t *testing.T) core.Config {
 }
 
 func deliverer(name string) core.Interceptor {
-	return core.Interceptor{Name: name, Delivery: func(next core.DeliverFunc) core.DeliverFunc {
-		return func(ctx context.Context, d *core.Delivery) error { return next(ctx, d) }
-	}}
+	return core.Interceptor{Name: name, Delivery: func(next core.DeliverFunc) core.DeliverFunc { return next }}
 }
 
 func contenter(name string, signs bool) core.Interceptor {

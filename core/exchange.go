@@ -51,13 +51,36 @@ func (x *Exchange) Pairs() iter.Seq2[*Command, []Reply] {
 		}
 		rest := x.Replies
 		for i := range x.Commands {
-			n := min(x.Commands[i].awaits(), len(rest))
+			n := min(awaits(x.Commands, i, x.Replies), len(rest))
 			if !yield(&x.Commands[i], rest[:n:n]) {
 				return
 			}
 			rest = rest[n:]
 		}
 	}
+}
+
+// awaits returns how many replies the i-th command gets, as far as the replies
+// up to now tell.
+func awaits(commands []Command, i int, got []Reply) int {
+	c := &commands[i]
+	if !c.perRecipient && !c.prdr {
+		return 1
+	}
+	// Every command in front of content gets one reply.
+	if c.prdr && (len(got) <= i || got[i].Code != 353) {
+		return 1 // the server has decided for all of them at once
+	}
+	n := c.accepted
+	for k := range i {
+		if commands[k].Verb == "RCPT" && k < len(got) && got[k].Positive() {
+			n++
+		}
+	}
+	if c.prdr {
+		return 1 + n + 1
+	}
+	return max(n, 1)
 }
 
 // maxGroup bounds the commands in one write. A server may read the next command
@@ -164,14 +187,13 @@ func (s *Session) roundTrip(x *Exchange) error {
 		return err
 	}
 	stage := firstStage(x.sent)
-	if p := s.group.Bytes(); len(p) > 0 {
-		if err := s.conn.write(p, stage, s.config.Timeouts.Write); err != nil {
-			return s.afterFailedWrite(x, err)
-		}
-	}
 	if x.content != nil {
 		if err := s.sendContent(x); err != nil {
 			return err
+		}
+	} else if p := s.group.Bytes(); len(p) > 0 {
+		if err := s.conn.write(p, stage, s.config.Timeouts.Write); err != nil {
+			return s.afterFailedWrite(x, err)
 		}
 	}
 	if len(x.sent) == 0 {
@@ -188,7 +210,7 @@ func (s *Session) checkInStep(x *Exchange) error {
 		return nil
 	}
 	stage := x.sent[0].stage
-	reply, err := s.conn.readReply(stage, s.config.Timeouts.Command)
+	reply, err := s.conn.readReply(stage, lastWords)
 	if err != nil {
 		s.conn.kill(err)
 		return err
@@ -213,15 +235,20 @@ func (s *Session) goodbye(x *Exchange, reply Reply, stage Stage) error {
 // readReplies reads the replies that are still missing, up to the first that
 // ends the session.
 func (s *Session) readReplies(x *Exchange) error {
+	return s.eachReplyDue(x, func(c *Command) error { return s.readReply(x, c, c.stage, c.timeout) })
+}
+
+// eachReplyDue calls read for each reply that is not in x.got yet, until it
+// fails.
+func (s *Session) eachReplyDue(x *Exchange, read func(*Command) error) error {
 	have := len(x.got)
 	for i := range x.sent {
-		c := &x.sent[i]
-		for n := c.awaits(); n > 0; n-- {
+		for n := 0; n < awaits(x.sent, i, x.got); n++ {
 			if have > 0 {
 				have--
 				continue
 			}
-			if err := s.readReply(x, c, c.stage, c.timeout); err != nil {
+			if err := read(&x.sent[i]); err != nil {
 				return err
 			}
 		}
@@ -260,15 +287,13 @@ func (s *Session) takeReply(x *Exchange, c *Command, stage Stage, reply wire.Rep
 // pipe.
 func (s *Session) afterFailedWrite(x *Exchange, writeErr error) error {
 	if s.conn.ctx.Err() == nil {
-		for i := range x.sent {
-			c := &x.sent[i]
-			for n := c.awaits(); n > 0 && s.conn.dead == nil; n-- {
-				if err := s.readReply(x, c, c.stage, lastWords); err != nil {
-					if e, ok := errors.AsType[*Error](err); ok && e.Reply.Code != 0 {
-						writeErr = err
-					}
-				}
-			}
+		err := s.eachReplyDue(x, func(c *Command) error { return s.readReply(x, c, c.stage, lastWords) })
+		if e, ok := errors.AsType[*Error](err); ok && e.Reply.Code != 0 {
+			writeErr = err
+		}
+		// Content that was not written whole cannot have been accepted.
+		if n := len(x.got); x.content != nil && !x.content.lastWrite && n >= len(x.sent) && x.got[n-1].Code < 400 {
+			x.got = x.got[:len(x.sent)-1]
 		}
 	}
 	s.conn.kill(writeErr)

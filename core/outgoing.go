@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -13,10 +14,14 @@ const (
 	// contentBuffer is how much content is encoded between two writes, in
 	// octets, and how much is read at a time from a body that is not in memory.
 	contentBuffer = 32 << 10
-	// unheard is the size in octets up to which content is written without
+	// inlineContent is the size in octets up to which content leaves together
+	// with its envelope under CHUNKING, and up to which it is written without
 	// listening for an early reply: the buffers between two hosts take it
 	// whether the other side reads or not.
-	unheard = 64 << 10
+	inlineContent = 64 << 10
+	// directWrite is how much content that needs no encoding is handed to the
+	// connection at a time. Each such write has its own timeout.
+	directWrite = 256 << 10
 )
 
 // outgoing is content on its way to the server.
@@ -26,10 +31,12 @@ type outgoing struct {
 	later    Body          // or what is to be opened when the server waits for it
 	declared int64         // how many octets it said it has; -1 if it did not
 	size     int64         // the same with line ends made right; -1 if unknown
+	raw      bool          // it goes out as it is: no dots, and no line ends to be made right
 	sevenBit bool          // the server does not take 8-bit content
 
 	// lastWrite is set when the write begins that holds the last octet of the
-	// terminator. From then on the server may have accepted the message.
+	// terminator: of the final dot's line, or of the LAST chunk. From then on
+	// the server may have accepted the message.
 	lastWrite bool
 }
 
@@ -67,32 +74,37 @@ func (o *outgoing) close() {
 	}
 }
 
-// sendContent writes the content of an exchange behind DATA. On return without
-// an error the reply is still to be read, unless it is in x.got already.
+// sendContent writes the commands in s.group and the content behind them. On
+// return without an error the replies are still to be read, but for those that
+// are in x.got already.
 //
 // Content that cannot be finished is never ended as if it were whole: the
-// connection is closed without the dot (RFC 5321 §4.1.1.4 has no way to take
-// back what DATA has begun).
+// connection is closed without the dot or the LAST chunk's end (RFC 5321
+// §4.1.1.4 has no way to take back what DATA has begun).
 func (s *Session) sendContent(x *Exchange) (err error) {
-	o := x.content
+	o, command := x.content, &x.sent[len(x.sent)-1]
 	whole := false
 	defer func() {
 		if !whole { // also when the body panics
 			if err == nil {
-				err = localError(StageContent, fmt.Errorf("the content was not finished"), "")
+				err = localError(StageContent, errors.New("the content was not finished"), "")
 			}
 			s.conn.kill(err)
 		}
 	}()
 	s.encoder.Reset()
-	s.encoder.Dot, s.encoder.Refuse = true, s.config.LineEnds == RefuseLineEnds
+	s.encoder.Dot, s.encoder.Refuse = command.Verb == EndOfData, s.config.LineEnds == RefuseLineEnds
 	if s.buffer == nil {
 		s.buffer = make([]byte, 0, contentBuffer)
 	}
-	s.buffer = s.buffer[:0]
+	s.buffer = append(s.buffer[:0], s.group.Bytes()...)
 
-	w := &contentWriter{s: s, o: o}
-	if o.declared < 0 || o.declared > unheard {
+	w := &s.writer
+	*w = contentWriter{s: s, o: o, limit: -1, ends: command.Verb == EndOfData || command.Last}
+	if command.Verb != EndOfData {
+		w.limit = command.Size
+	}
+	if len(x.sent) == 1 && (o.declared < 0 || o.declared > inlineContent) {
 		w.early = s.listen()
 	}
 	if o.later != nil {
@@ -108,13 +120,16 @@ func (s *Session) sendContent(x *Exchange) (err error) {
 	if err == nil {
 		err = w.finish()
 	}
-	if err == nil && w.early == nil {
-		whole = true
-		return nil
+	if w.early == nil {
+		if err != nil && ClassOf(err) == Temporary {
+			return s.afterFailedWrite(x, err)
+		}
+		whole = err == nil
+		return err
 	}
 	reply, unheard := w.hear(err)
 	switch {
-	case unheard == nil && o.lastWrite && err == nil:
+	case unheard == nil && err == nil:
 		whole = true
 		return s.takeOwned(x, reply)
 	case unheard == nil && reply.Code >= 400:
@@ -151,6 +166,8 @@ type contentWriter struct {
 	s     *Session
 	o     *outgoing
 	in    int64 // octets of the body so far
+	limit int64 // octets that BDAT has announced; -1 under DATA
+	ends  bool  // the message ends with this content, not only a chunk of it
 	early chan earlyReply
 }
 
@@ -203,6 +220,9 @@ func (w *contentWriter) add(p []byte) error {
 	if w.o.sevenBit && hasEightBit(p) {
 		return errEightBit()
 	}
+	if w.o.raw {
+		return w.addRaw(p)
+	}
 	s := w.s
 	for {
 		var (
@@ -222,50 +242,94 @@ func (w *contentWriter) add(p []byte) error {
 	}
 }
 
+// addRaw writes p past the buffer, but for a rest that finish has to end with.
+func (w *contentWriter) addRaw(p []byte) error {
+	s := w.s
+	if len(s.buffer)+len(p) > cap(s.buffer) {
+		if err := w.flush(); err != nil {
+			return err
+		}
+		for direct := (len(p) - 1) / cap(s.buffer) * cap(s.buffer); direct > 0; {
+			n := min(direct, directWrite)
+			if err := w.write(p[:n]); err != nil {
+				return err
+			}
+			p, direct = p[n:], direct-n
+		}
+	}
+	s.buffer = append(s.buffer, p...)
+	return nil
+}
+
 // finish ends the content, if it is all there.
 func (w *contentWriter) finish() error {
 	if w.o.declared >= 0 && w.in < w.o.declared {
 		return w.wrongSize("fewer than")
 	}
 	s := w.s
-	if cap(s.buffer)-len(s.buffer) < wire.FinishRoom {
-		if err := w.flush(); err != nil {
-			return err
+	if !w.o.raw {
+		if cap(s.buffer)-len(s.buffer) < wire.FinishRoom {
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
+		var err error
+		if s.buffer, err = s.encoder.Finish(s.buffer); err != nil {
+			return localError(StageContent, err, "send lines that end in CRLF, or use NormalizeLineEnds")
 		}
 	}
-	var err error
-	if s.buffer, err = s.encoder.Finish(s.buffer); err != nil {
-		return localError(StageContent, err, "send lines that end in CRLF, or use NormalizeLineEnds")
-	}
-	if early := w.peekEarly(); early {
-		return errEarly
+	if w.limit >= 0 && w.size() != w.limit {
+		return localError(StageContent, fmt.Errorf("the content has %d octets on the wire, and its Form said %d", w.size(), w.limit), "nothing was delivered; make Form and Open agree")
 	}
 	if s.conn.ctx.Err() != nil {
 		return &Error{Stage: StageContent, Class: Temporary, Err: fmt.Errorf("before the end of the content: %w", contextError(s.conn.ctx))}
 	}
-	w.o.lastWrite = true
-	return w.flush()
+	if w.heardEarly() {
+		return errEarly
+	}
+	w.o.lastWrite = w.ends
+	p := s.buffer
+	s.buffer = s.buffer[:0]
+	return s.conn.write(p, StageContent, s.config.Timeouts.Write)
 }
 
 func (w *contentWriter) wrongSize(how string) error {
 	return localError(StageContent, fmt.Errorf("the body yielded %s the %d octets that its Size declared", how, w.o.declared), "nothing was delivered; make Size and Open agree, or have Size return -1")
 }
 
+// size returns how many octets the content has on the wire so far, stuffed dots
+// not counted.
+func (w *contentWriter) size() int64 {
+	if w.o.raw {
+		return w.in
+	}
+	return w.s.encoder.Size()
+}
+
+// flush writes what is in the buffer.
 func (w *contentWriter) flush() error {
-	s := w.s
-	if !w.o.lastWrite && w.peekEarly() {
+	p := w.s.buffer
+	w.s.buffer = p[:0]
+	return w.write(p)
+}
+
+// write writes a part of the content that is not its end.
+func (w *contentWriter) write(p []byte) error {
+	switch {
+	case w.limit >= 0 && w.size() > w.limit:
+		// One octet more than BDAT has announced would be read as a command.
+		return localError(StageContent, fmt.Errorf("the content is longer than the %d octets that its Form said", w.limit), "nothing was delivered; make Form and Open agree")
+	case w.heardEarly():
 		return errEarly
 	}
-	err := s.conn.write(s.buffer, StageContent, s.config.Timeouts.Write)
-	s.buffer = s.buffer[:0]
-	return err
+	return w.s.conn.write(p, StageContent, w.s.config.Timeouts.Write)
 }
 
 // errEarly stops the writing when a reply has come before the end.
 var errEarly = &Error{Stage: StageContent, Class: Temporary, Err: ErrProtocol}
 
-// peekEarly reports whether a reply was heard.
-func (w *contentWriter) peekEarly() bool { return w.early != nil && len(w.early) > 0 }
+// heardEarly reports whether a reply has come before the end.
+func (w *contentWriter) heardEarly() bool { return w.early != nil && len(w.early) > 0 }
 
 // earlyReply is what was heard while content was being written.
 type earlyReply struct {
@@ -296,7 +360,7 @@ func (s *Session) listen() chan earlyReply {
 	return heard
 }
 
-// hear returns the reply to content whose writing is over: it went well, or
+// hear returns what was heard, once the writing is over: it went well, or
 // writeErr says how it ended.
 func (w *contentWriter) hear(writeErr error) (Reply, error) {
 	c, timeout := w.s.conn, w.s.config.Timeouts.Content
@@ -305,10 +369,6 @@ func (w *contentWriter) hear(writeErr error) (Reply, error) {
 		if ClassOf(writeErr) == Local {
 			c.kill(writeErr) // nothing that the server says matters any more
 		}
-	}
-	if w.early == nil {
-		reply, err := c.readReply(StageContent, timeout)
-		return ownedReply(reply, true), err
 	}
 	_ = c.raw.SetReadDeadline(deadline(timeout))
 	if c.ctx.Err() != nil {

@@ -50,6 +50,7 @@ type Session struct {
 	buffer     []byte // of content, encoded
 	readBuffer []byte // of content, as the body yields it
 	outgoing   outgoing
+	writer     contentWriter
 	// acceptedBuffer is a transaction's list of recipients.
 	acceptedBuffer []int
 }

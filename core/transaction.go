@@ -156,13 +156,10 @@ func (s *Session) afterReset(reply Reply) error {
 // over LMTP one for each accepted recipient. If the error is of the kind
 // ErrUnknownOutcome, the recipients without a reply are in doubt.
 func (s *Session) content(ctx context.Context, accepted int) ([]Reply, error) {
-	c := Command{Verb: EndOfData, Size: s.outgoing.size, stage: StageContent, timeout: s.config.Timeouts.Content, replies: 1}
-	if s.peer.Protocol == LMTP {
-		c.replies = accepted
-	}
+	c := Command{Verb: EndOfData, Size: s.outgoing.size, stage: StageContent, timeout: s.config.Timeouts.Content, perRecipient: s.peer.Protocol == LMTP, accepted: accepted}
 	s.commands = append(s.commands[:0], c)
 	replies, err := s.exchange(ctx, s.commands, &s.outgoing)
-	if len(replies) >= c.replies {
+	if len(replies) >= awaits(s.commands, 0, replies) {
 		return replies, err // complete, whatever happened afterwards
 	}
 	if s.conn.dead == nil {
