@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"unicode"
@@ -189,5 +190,37 @@ func TestCheckPath_allocatesNothingForAnASCIIAddress(t *testing.T) {
 		if n != 0 {
 			t.Errorf("checkPath(%q) allocates %v times", path, n)
 		}
+	}
+}
+
+// at is a connection whose own end has an address.
+type at struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (c at) LocalAddr() net.Addr { return c.addr }
+
+// RFC 5321 §4.1.4: a client without a name of its own says EHLO with an address
+// literal.
+func TestHelloName(t *testing.T) {
+	tcp := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 1, Zone: "eth0"} }
+	for _, tt := range []struct {
+		rule, name string
+		addr       net.Addr
+		want       string
+	}{
+		{"a configured name goes before all", "client.example", tcp("192.0.2.1"), "client.example"},
+		{"an IPv4 address", "", tcp("192.0.2.1"), "[192.0.2.1]"},
+		{"an IPv6 address has its tag and no zone (RFC 5321 §4.1.3)", "", tcp("fe80::1"), "[IPv6:fe80::1]"},
+		{"an IPv4 address in IPv6's form is an IPv4 address", "", tcp("::ffff:192.0.2.1"), "[192.0.2.1]"},
+		{"a stream without an address is on this machine", "", &net.UnixAddr{Name: "@"}, "localhost"},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			got := (&settings{Config: Config{LocalName: tt.name}}).helloName(at{addr: tt.addr})
+			if got != tt.want || !validHelloName(got) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
 	}
 }

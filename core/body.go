@@ -90,7 +90,17 @@ func File(name string) Body { return fileBody(name) }
 
 type fileBody string
 
-func (b fileBody) Open(context.Context) (io.ReadCloser, error) { return os.Open(string(b)) }
+func (b fileBody) Open(context.Context) (io.ReadCloser, error) {
+	f, err := os.Open(string(b))
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || info.IsDir() {
+		_ = f.Close()
+		return nil, errors.Join(err, fmt.Errorf("%s is a folder, not a message", string(b)))
+	}
+	return f, nil
+}
 
 func (b fileBody) Size() int64 {
 	info, err := os.Stat(string(b))
@@ -112,7 +122,7 @@ type readerBody struct {
 
 func (b *readerBody) Open(context.Context) (io.ReadCloser, error) {
 	if b.used.Swap(true) {
-		return nil, localError(StageContent, ErrOneShot, "give the message a body that opens again: core.Bytes, core.File, or core.Render")
+		return nil, errSpent()
 	}
 	if rc, ok := b.r.(io.ReadCloser); ok {
 		return rc, nil
@@ -120,15 +130,20 @@ func (b *readerBody) Open(context.Context) (io.ReadCloser, error) {
 	return io.NopCloser(b.r), nil
 }
 
+func errSpent() *Error {
+	return localError(StageContent, ErrOneShot, "give the message a body that opens again: core.Bytes, core.File, or core.Render")
+}
+
 func (b *readerBody) Size() int64 { return -1 }
 
-// oneShot says that reading the body spends it.
-func (b *readerBody) oneShot() bool { return true }
+// OneShot says that reading the body spends it.
+func (b *readerBody) OneShot() bool { return true }
 
-// isOneShot reports whether a body can be read only once.
-func isOneShot(b Body) bool {
-	o, ok := b.(interface{ oneShot() bool })
-	return ok && o.oneShot()
+// OneShot reports whether reading the body spends it. A body of the caller's own
+// says so with a method OneShot() bool.
+func OneShot(b Body) bool {
+	o, ok := b.(interface{ OneShot() bool })
+	return ok && o.OneShot()
 }
 
 // DefaultRenderLimit is the limit of [Render] when none is given: 32 MiB.
@@ -250,9 +265,9 @@ func (s segments) Form() (Form, bool) {
 	return all, true
 }
 
-func (s segments) oneShot() bool {
+func (s segments) OneShot() bool {
 	for _, b := range s {
-		if isOneShot(b) {
+		if OneShot(b) {
 			return true
 		}
 	}
@@ -363,7 +378,7 @@ func (b canonicalBody) Form() (Form, bool) {
 	return f, ok
 }
 
-func (b canonicalBody) oneShot() bool { return isOneShot(b.Body) }
+func (b canonicalBody) OneShot() bool { return OneShot(b.Body) }
 
 type canonicalReader struct {
 	src     io.ReadCloser

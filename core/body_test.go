@@ -137,15 +137,15 @@ func TestBody_formIsUnknownUntilRead(t *testing.T) {
 	}
 }
 
-func TestReader_isOneShot(t *testing.T) {
+func TestReader_OneShot(t *testing.T) {
 	for name, body := range map[string]Body{
 		"Reader":                      Reader(strings.NewReader("a\r\n")),
 		"Canonical Reader":            Canonical(Reader(strings.NewReader("a\n"))),
 		"Segments with a Reader last": Segments(String("a"), Reader(strings.NewReader("\r\n"))),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if !isOneShot(body) || body.Size() != -1 {
-				t.Errorf("one-shot is %t, Size %d", isOneShot(body), body.Size())
+			if !OneShot(body) || body.Size() != -1 {
+				t.Errorf("one-shot is %t, Size %d", OneShot(body), body.Size())
 			}
 			if got, err := content(t, body); got != "a\r\n" || err != nil {
 				t.Errorf("the first look got %q, %v", got, err)
@@ -157,7 +157,7 @@ func TestReader_isOneShot(t *testing.T) {
 		})
 	}
 	for name, body := range map[string]Body{"String": String(""), "Segments": Segments(String("")), "File": File("x"), "Render": Render(says(""), 0), "Canonical": Canonical(String("\n"))} {
-		if isOneShot(body) {
+		if OneShot(body) {
 			t.Errorf("%s is one-shot", name)
 		}
 	}

@@ -556,8 +556,8 @@ func TestSend_bodyThatFails(t *testing.T) {
 	}{
 		{"trap 1, G13: the reader fails midway", core.Reader(io.MultiReader(strings.NewReader("one\r\n"), iotest.ErrReader(broken))), broken},
 		{"the reader makes no progress", core.Reader(stuck{}), io.ErrNoProgress},
-		{"H5 fewer octets than declared", declared{core.String("four"), 5}, nil},
-		{"H5 more octets than declared", declared{core.String("four"), 3}, nil},
+		{"H5 fewer octets than declared", declared{core.Bytes(make([]byte, 100_000)), 100_001}, nil},
+		{"H5 more octets than declared", declared{core.Bytes(make([]byte, 100_000)), 99_999}, nil},
 		{"8-bit content that nobody knew of, without 8BITMIME", core.Reader(strings.NewReader("\xe9\r\n")), core.ErrNotSupported},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -578,6 +578,16 @@ func TestSend_bodyThatFails(t *testing.T) {
 			receipt, err := c.Send(t.Context(), m)
 			if receipt.Recipients[0].Outcome != core.Refused {
 				t.Errorf("%q: %s: %v", content, outcomes(receipt), err)
+			}
+		}
+	})
+	t.Run("a small body whose size is wrong is found out before anything is sent", func(t *testing.T) {
+		for _, size := range []int64{3, 5} {
+			c := newClient(t, pipelining+bye, smtptest.Options{})
+			m := message("b@example.com")
+			m.Body = declared{core.String("four"), size}
+			if receipt, err := c.Send(t.Context(), m); receipt.Recipients[0].Outcome != core.Refused {
+				t.Errorf("%s: %v", outcomes(receipt), err)
 			}
 		}
 	})

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,6 +44,9 @@ type Config struct {
 	// AllowInsecureAuth permits mechanisms that show a reusable secret on a
 	// connection without verified TLS that leaves this machine.
 	AllowInsecureAuth bool
+	// MaskExtensions are EHLO keywords that are treated as not announced:
+	// "CHUNKING" for a server that announces it and does not live up to it.
+	MaskExtensions []string
 	// LineEnds says what happens to bare CR and LF in content.
 	LineEnds LineEnds
 	// Timeouts bounds each stage.
@@ -68,6 +73,18 @@ type settings struct {
 	endpoint  Endpoint
 	auth      mechanismSet
 	policy    TLSPolicy
+
+	// noChunking is set for good when the server has announced CHUNKING and
+	// does not know BDAT.
+	noChunking atomic.Bool
+}
+
+// masked returns the extensions that are not to be used.
+func (s *settings) masked() []string {
+	if s.noChunking.Load() {
+		return append(slices.Clip(s.MaskExtensions), "CHUNKING")
+	}
+	return s.MaskExtensions
 }
 
 // check refuses what cannot work, before anything is opened.

@@ -298,7 +298,11 @@ func TestSend_aParameterThatCannotBeSentStopsTheTransaction_F22(t *testing.T) {
 				} else {
 					m.To[1].Params = []core.Param{p}
 				}
-				receipt, err := newClient(t, pipelining+bye, smtptest.Options{}).Send(t.Context(), m)
+				dialogue := "" // what no server takes is found out before one is asked
+				if p.Extension() != "" || p.Value() == "ü" {
+					dialogue = pipelining + bye
+				}
+				receipt, err := newClient(t, dialogue, smtptest.Options{}).Send(t.Context(), m)
 				hasError(t, err, map[string]core.Stage{"MAIL": core.StageMail, "RCPT": core.StageRcpt}[of], core.Local, nil)
 				if p.Extension() != "" && !errors.Is(err, core.ErrNotSupported) {
 					t.Errorf("%v is not of the kind ErrNotSupported", err)

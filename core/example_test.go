@@ -143,8 +143,7 @@ func ExampleInterceptor() {
 	// EHLO client.example -> 250
 	// MAIL FROM:<alice@example.com> SIZE=43 -> 250
 	// RCPT TO:<carol@example.net> -> 250
-	// DATA -> 354
-	// [content, 43 octets] . -> 250
+	// BDAT 43 LAST [content] -> 250
 	// error: 1 of 2 recipients accepted, 1 refused: policy: on the suppression list
 	// QUIT -> 221
 }

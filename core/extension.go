@@ -17,6 +17,7 @@ type Extensions struct {
 	// What every message asks for, looked up once.
 	pipelining, chunking, eightBitMIME, binaryMIME, smtpUTF8, size, starttls bool
 	sizeLimit                                                                int64
+	rcptMax, mailMax                                                         int // RFC 9422; 0: no limit
 }
 
 type extension struct {
@@ -86,6 +87,24 @@ func parseExtensions(text string) (e Extensions, domain string) {
 		}
 		e.add(keyword, param)
 	}
+	e.index()
+	return e, domain
+}
+
+// without returns the extensions without some of them.
+func (e *Extensions) without(keywords []string) Extensions {
+	var rest Extensions
+	for _, x := range e.list {
+		if !slices.ContainsFunc(keywords, func(k string) bool { return strings.EqualFold(k, x.keyword) }) {
+			rest.list = append(rest.list, x)
+		}
+	}
+	rest.index()
+	return rest
+}
+
+// index looks up what every message asks for.
+func (e *Extensions) index() {
 	e.pipelining = e.Has("PIPELINING")
 	e.chunking = e.Has("CHUNKING")
 	e.eightBitMIME = e.Has("8BITMIME")
@@ -98,7 +117,20 @@ func parseExtensions(text string) (e Extensions, domain string) {
 			e.sizeLimit = int64(n)
 		}
 	}
-	return e, domain
+	limits, _ := e.Param("LIMITS")
+	for limit := range strings.FieldsSeq(limits) {
+		name, value, _ := strings.Cut(limit, "=")
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 1 {
+			continue // what cannot be read is no limit
+		}
+		switch strings.ToUpper(name) {
+		case "RCPTMAX":
+			e.rcptMax = n
+		case "MAILMAX":
+			e.mailMax = n
+		}
+	}
 }
 
 func (e *Extensions) add(keyword, param string) {

@@ -35,6 +35,9 @@ func (s *Session) hello(ctx context.Context) error {
 	}
 	peer := *s.peer
 	peer.Extensions, peer.Domain = parseExtensions(reply.Text)
+	if masked := s.config.masked(); len(masked) > 0 {
+		peer.Extensions = peer.Extensions.without(masked)
+	}
 	s.peer = &peer
 	s.state = stateReady
 	s.needsReset = false // EHLO ends a transaction as RSET does, RFC 5321 §4.1.4
@@ -64,7 +67,7 @@ func (s *Session) helo(ctx context.Context, verb string, refusal Reply) (Reply, 
 	}
 	if err != nil {
 		if e, ok := errors.AsType[*Error](err); ok {
-			e.Err = fmt.Errorf("HELO after EHLO was refused with %s", refusal)
+			e.Err = errors.Join(fmt.Errorf("HELO, after EHLO was refused with %s", refusal), e.Err)
 		}
 		return Reply{}, err
 	}

@@ -135,7 +135,7 @@ func TestInterceptors_misbehaviourIsContained_J8(t *testing.T) {
 		}}, pipelining + bye, "refused", nil, false},
 		{"content that is shorter than it says never ends", core.Interceptor{Content: func(next core.ContentFunc) core.ContentFunc {
 			return func(ctx context.Context, c *core.Content) error {
-				c.Body = declared{c.Body, 100}
+				c.Body = declared{c.Body, 100_000}
 				return next(ctx, c)
 			}
 		}}, pipelining + envelope + goOn + "IGNORE", "refused", nil, false},

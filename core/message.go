@@ -19,11 +19,19 @@ type Message struct {
 	// To is the recipients, each with an outcome of its own. There must be one
 	// at least. The same address may stand more than once.
 	To []Recipient
-	// Params are parameters for MAIL. SIZE, BODY and SMTPUTF8 are set as the
-	// message needs them and are not to be given here.
+	// Params are parameters for MAIL. SIZE, BODY, SMTPUTF8 and PRDR are set as
+	// the message needs them and are not to be given here.
 	Params []Param
 	// Body is the content: header, empty line and text, RFC 5322.
 	Body Body
+	// Binary sends the octets of Body exactly as they are, with
+	// BODY=BINARYMIME (RFC 3030 §3): no line ends are made right, and NUL is
+	// allowed. The server must announce BINARYMIME and CHUNKING.
+	Binary bool
+	// PerRecipient asks an SMTP server that announces PRDR for a reply to the
+	// content from each recipient, as LMTP gives them. Without PRDR there is
+	// one for all.
+	PerRecipient bool
 }
 
 // Recipient is one forward-path of an envelope.
@@ -61,8 +69,11 @@ func (m *Message) check() (utf8 bool, err error) {
 		return false, localError(StagePolicy, errors.New("message has no recipient"), "set Message.To, with core.Recipients for example")
 	}
 	for _, p := range m.Params {
+		if err := p.checkSyntax(); err != nil {
+			return false, localError(StageMail, err, "")
+		}
 		switch strings.ToUpper(p.keyword) {
-		case "SIZE", "BODY", "SMTPUTF8":
+		case "SIZE", "BODY", "SMTPUTF8", "PRDR":
 			return false, localError(StageMail, fmt.Errorf("Message.Params holds %s", p.keyword), "leave it out: it is set as the message needs it")
 		}
 	}
@@ -77,6 +88,11 @@ func (m *Message) check() (utf8 bool, err error) {
 			return false, localError(StageRcpt, fmt.Errorf("recipient %d: %w", i+1, err), "")
 		}
 		utf8 = utf8 || u
+		for _, p := range m.To[i].Params {
+			if err := p.checkSyntax(); err != nil {
+				return false, localError(StageRcpt, fmt.Errorf("recipient %d: %w", i+1, err), "")
+			}
+		}
 	}
 	return utf8, nil
 }

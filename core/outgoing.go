@@ -33,6 +33,7 @@ type outgoing struct {
 	size     int64         // the same with line ends made right; -1 if unknown
 	raw      bool          // it goes out as it is: no dots, and no line ends to be made right
 	sevenBit bool          // the server does not take 8-bit content
+	in       int64         // octets so far
 
 	// lastWrite is set when the write begins that holds the last octet of the
 	// terminator: of the final dot's line, or of the LAST chunk. From then on
@@ -51,7 +52,10 @@ func (o *outgoing) open(ctx context.Context, b Body) error {
 		o.octets = inMemory.p
 		return nil
 	}
-	if isOneShot(b) {
+	if OneShot(b) {
+		if r, ok := b.(*readerBody); ok && r.used.Load() {
+			return errSpent()
+		}
 		// An envelope that is refused does not spend the body then.
 		o.later = b
 		return nil
@@ -66,6 +70,72 @@ func (o *outgoing) openSource(ctx context.Context, b Body) error {
 	}
 	o.src, o.later = src, nil
 	return nil
+}
+
+// read passes the content to add, part by part.
+func (o *outgoing) read(ctx context.Context, buffer []byte, add func([]byte) error) error {
+	if o.later != nil {
+		if err := o.openSource(ctx, o.later); err != nil {
+			return err
+		}
+	}
+	if ctx.Done() != nil {
+		// A body that blocks is woken by being closed.
+		src := o.src
+		stop := context.AfterFunc(ctx, func() { _ = src.Close() })
+		defer func() {
+			if !stop() {
+				o.src = nil // closed already
+			}
+		}()
+	}
+	for empty := 0; ; {
+		n, err := o.src.Read(buffer)
+		if ctx.Err() != nil {
+			return &Error{Stage: StageContent, Class: Temporary, Err: fmt.Errorf("reading the body: %w", contextError(ctx))}
+		}
+		if n > 0 {
+			empty = 0
+			if err := o.account(buffer[:n]); err != nil {
+				return err
+			}
+			if err := add(buffer[:n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case err == io.EOF && o.declared >= 0 && o.in < o.declared:
+			return o.wrongSize("fewer than")
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return stageError(StageContent, fmt.Errorf("reading the body: %w", err))
+		case n == 0:
+			if empty++; empty == 100 {
+				return localError(StageContent, fmt.Errorf("reading the body: %w", io.ErrNoProgress), "")
+			}
+		}
+	}
+}
+
+// account refuses the next octets of the content if they cannot be sent.
+func (o *outgoing) account(p []byte) error {
+	o.in += int64(len(p))
+	if o.declared >= 0 && o.in > o.declared {
+		return o.wrongSize("more than")
+	}
+	if o.sevenBit && hasEightBit(p) {
+		return errEightBit()
+	}
+	return nil
+}
+
+func (o *outgoing) wrongSize(how string) error {
+	return localError(StageContent, fmt.Errorf("the body yielded %s the %d octets that its Size declared", how, o.declared), "nothing was delivered; make Size and Open agree, or have Size return -1")
+}
+
+func bareLineEnd(err error) error {
+	return localError(StageContent, err, "send lines that end in CRLF, or use NormalizeLineEnds")
 }
 
 func (o *outgoing) close() {
@@ -107,15 +177,16 @@ func (s *Session) sendContent(x *Exchange) (err error) {
 	if len(x.sent) == 1 && (o.declared < 0 || o.declared > inlineContent) {
 		w.early = s.listen()
 	}
-	if o.later != nil {
-		err = o.openSource(s.conn.ctx, o.later)
-	}
 	switch {
-	case err != nil:
-	case o.src != nil:
-		err = w.copy()
+	case o.src == nil && o.later == nil:
+		if err = o.account(o.octets); err == nil {
+			err = w.add(o.octets)
+		}
 	default:
-		err = w.add(o.octets)
+		if s.readBuffer == nil {
+			s.readBuffer = make([]byte, contentBuffer)
+		}
+		err = o.read(s.conn.ctx, s.readBuffer, w.add)
 	}
 	if err == nil {
 		err = w.finish()
@@ -165,61 +236,13 @@ func (s *Session) takeOwned(x *Exchange, reply Reply) error {
 type contentWriter struct {
 	s     *Session
 	o     *outgoing
-	in    int64 // octets of the body so far
 	limit int64 // octets that BDAT has announced; -1 under DATA
 	ends  bool  // the message ends with this content, not only a chunk of it
 	early chan earlyReply
 }
 
-// copy writes what the body yields.
-func (w *contentWriter) copy() error {
-	ctx := w.s.conn.ctx
-	// A body that blocks is woken by being closed.
-	if ctx.Done() != nil {
-		src := w.o.src
-		stop := context.AfterFunc(ctx, func() { _ = src.Close() })
-		defer func() {
-			if !stop() {
-				w.o.src = nil // closed already
-			}
-		}()
-	}
-	if w.s.readBuffer == nil {
-		w.s.readBuffer = make([]byte, contentBuffer)
-	}
-	for empty := 0; ; {
-		n, err := w.o.src.Read(w.s.readBuffer)
-		if e := ctx.Err(); e != nil {
-			return &Error{Stage: StageContent, Class: Temporary, Err: fmt.Errorf("reading the body: %w", contextError(ctx))}
-		}
-		if n > 0 {
-			empty = 0
-			if err := w.add(w.s.readBuffer[:n]); err != nil {
-				return err
-			}
-		}
-		switch {
-		case err == io.EOF:
-			return nil
-		case err != nil:
-			return stageError(StageContent, fmt.Errorf("reading the body: %w", err))
-		case n == 0:
-			if empty++; empty == 100 {
-				return localError(StageContent, fmt.Errorf("reading the body: %w", io.ErrNoProgress), "")
-			}
-		}
-	}
-}
-
 // add encodes p, which is the next part of the content.
 func (w *contentWriter) add(p []byte) error {
-	w.in += int64(len(p))
-	if w.o.declared >= 0 && w.in > w.o.declared {
-		return w.wrongSize("more than")
-	}
-	if w.o.sevenBit && hasEightBit(p) {
-		return errEightBit()
-	}
 	if w.o.raw {
 		return w.addRaw(p)
 	}
@@ -231,7 +254,7 @@ func (w *contentWriter) add(p []byte) error {
 		)
 		s.buffer, n, err = s.encoder.Encode(s.buffer, p)
 		if err != nil {
-			return localError(StageContent, err, "send lines that end in CRLF, or use NormalizeLineEnds")
+			return bareLineEnd(err)
 		}
 		if p = p[n:]; len(p) == 0 {
 			return nil
@@ -263,9 +286,6 @@ func (w *contentWriter) addRaw(p []byte) error {
 
 // finish ends the content, if it is all there.
 func (w *contentWriter) finish() error {
-	if w.o.declared >= 0 && w.in < w.o.declared {
-		return w.wrongSize("fewer than")
-	}
 	s := w.s
 	if !w.o.raw {
 		if cap(s.buffer)-len(s.buffer) < wire.FinishRoom {
@@ -275,7 +295,7 @@ func (w *contentWriter) finish() error {
 		}
 		var err error
 		if s.buffer, err = s.encoder.Finish(s.buffer); err != nil {
-			return localError(StageContent, err, "send lines that end in CRLF, or use NormalizeLineEnds")
+			return bareLineEnd(err)
 		}
 	}
 	if w.limit >= 0 && w.size() != w.limit {
@@ -293,15 +313,11 @@ func (w *contentWriter) finish() error {
 	return s.conn.write(p, StageContent, s.config.Timeouts.Write)
 }
 
-func (w *contentWriter) wrongSize(how string) error {
-	return localError(StageContent, fmt.Errorf("the body yielded %s the %d octets that its Size declared", how, w.o.declared), "nothing was delivered; make Size and Open agree, or have Size return -1")
-}
-
 // size returns how many octets the content has on the wire so far, stuffed dots
 // not counted.
 func (w *contentWriter) size() int64 {
 	if w.o.raw {
-		return w.in
+		return w.o.in
 	}
 	return w.s.encoder.Size()
 }
@@ -329,7 +345,7 @@ func (w *contentWriter) write(p []byte) error {
 var errEarly = &Error{Stage: StageContent, Class: Temporary, Err: ErrProtocol}
 
 // heardEarly reports whether a reply has come before the end.
-func (w *contentWriter) heardEarly() bool { return w.early != nil && len(w.early) > 0 }
+func (w *contentWriter) heardEarly() bool { return len(w.early) > 0 }
 
 // earlyReply is what was heard while content was being written.
 type earlyReply struct {

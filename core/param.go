@@ -57,9 +57,8 @@ func (p Param) String() string {
 	return p.keyword
 }
 
-// check returns why the parameter cannot be sent to a server with these
-// extensions.
-func (p Param) check(extensions *Extensions) error {
+// checkSyntax returns why the parameter cannot be sent to any server.
+func (p Param) checkSyntax() error {
 	if !validKeyword(p.keyword) {
 		return fmt.Errorf("parameter %q: a keyword is letters, digits and hyphens", p.keyword)
 	}
@@ -68,11 +67,19 @@ func (p Param) check(extensions *Extensions) error {
 			return fmt.Errorf("parameter %s: octet %#02x is not allowed in a value", p.keyword, c)
 		}
 	}
-	switch {
-	case isASCII(p.value):
-	case !utf8.ValidString(p.value):
+	if !utf8.ValidString(p.value) {
 		return fmt.Errorf("parameter %s: the value is not UTF-8", p.keyword)
-	case !extensions.smtpUTF8:
+	}
+	return nil
+}
+
+// check returns why the parameter cannot be sent to a server with these
+// extensions.
+func (p Param) check(extensions *Extensions) error {
+	if err := p.checkSyntax(); err != nil {
+		return err
+	}
+	if !extensions.smtpUTF8 && !isASCII(p.value) {
 		return fmt.Errorf("parameter %s: the value is not ASCII, and SMTPUTF8 is %w: use xtext (RFC 3461 §4)", p.keyword, ErrNotSupported)
 	}
 	if p.extension != "" && !extensions.Has(p.extension) {

@@ -169,6 +169,15 @@ func TestHello_bothRefusalsAreKept(t *testing.T) {
 	}
 }
 
+func TestHello_aLostConnectionAfterARefusalIsBoth(t *testing.T) {
+	s := mustDial(t, "S: 220 hi\nC: EHLO client.example\nS: 502 what\nC: HELO client.example\nCLOSE")
+	err := s.Hello(t.Context())
+	hasError(t, err, core.StageHello, core.Temporary, core.ErrDisconnected)
+	if !strings.Contains(err.Error(), "502 what") {
+		t.Errorf("error %q lacks the refusal of EHLO", err)
+	}
+}
+
 func TestReplyBeforeItsCommand_A9_B13(t *testing.T) {
 	for _, tt := range []struct {
 		rule, dialogue string

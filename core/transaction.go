@@ -1,180 +1,6 @@
 package core
 
-import (
-	"context"
-	"errors"
-	"fmt"
-	"io"
-)
-
-// Mail begins a transaction, RFC 5321 §4.1.1.2. An empty from is the null
-// reverse-path. A transaction that was refused or abandoned before is reset
-// first.
-func (s *Session) Mail(ctx context.Context, from string, params ...Param) error {
-	if err := s.begin(ctx); err != nil {
-		return err
-	}
-	defer s.end()
-	if from != "" {
-		if _, err := checkPath(from); err != nil {
-			return localError(StageMail, err, "")
-		}
-	}
-	if err := s.mayBegin(); err != nil {
-		return err
-	}
-	if s.needsReset {
-		reply, err := s.command(ctx, s.rset())
-		if err == nil {
-			err = s.afterReset(reply)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	reply, err := s.command(ctx, s.mail(from, params))
-	if err != nil {
-		return err
-	}
-	if !reply.Positive() {
-		s.needsReset = true
-		return replyError(StageMail, reply)
-	}
-	s.state = stateMail
-	return nil
-}
-
-// Rcpt adds a recipient to the transaction, RFC 5321 §4.1.1.3. The reply may be
-// 251 or 252, which accept the recipient too.
-func (s *Session) Rcpt(ctx context.Context, to string, params ...Param) (Reply, error) {
-	if err := s.begin(ctx); err != nil {
-		return Reply{}, err
-	}
-	defer s.end()
-	if _, err := checkPath(to); err != nil {
-		return Reply{}, localError(StageRcpt, err, "")
-	}
-	if s.state != stateMail && s.state != stateRcpt {
-		return Reply{}, localError(StageRcpt, fmt.Errorf("RCPT in a session that is %s", s.state), "call Mail first")
-	}
-	c := s.rcpt(to, params)
-	c.silent = false
-	reply, err := s.command(ctx, c)
-	if err != nil {
-		return Reply{}, err
-	}
-	if !reply.Positive() {
-		return reply, replyError(StageRcpt, reply)
-	}
-	if s.state == stateMail {
-		s.state, s.accepted = stateRcpt, 0
-	}
-	s.accepted++
-	return reply, nil
-}
-
-// Data sends the content and ends the transaction, RFC 5321 §4.1.1.4. The
-// replies are those to the content: one, or over LMTP one for each recipient
-// that Rcpt accepted, in order (RFC 2033 §4.2); the error is that of the first
-// that is not positive. If it is of the kind [ErrUnknownOutcome], the message
-// may have been accepted for those recipients that have no reply.
-func (s *Session) Data(ctx context.Context, body Body) ([]Reply, error) {
-	if err := s.begin(ctx); err != nil {
-		return nil, err
-	}
-	defer s.end()
-	if s.state != stateRcpt {
-		return nil, localError(StageContent, fmt.Errorf("DATA in a session that is %s", s.state), "call Mail, and Rcpt with success, first")
-	}
-	if body == nil {
-		return nil, localError(StageContent, errors.New("no body"), "use core.String or another Body")
-	}
-	if err := s.outgoing.open(ctx, body); err != nil {
-		return nil, err
-	}
-	defer s.outgoing.close()
-	s.outgoing.sevenBit = !s.peer.Extensions.eightBitMIME
-	s.state = stateReady
-	reply, err := s.command(ctx, s.data())
-	if err != nil {
-		return nil, err
-	}
-	if reply.Code != 354 {
-		s.needsReset = true
-		return nil, replyError(StageContent, reply)
-	}
-	replies, err := s.content(ctx, s.accepted)
-	replies = append([]Reply(nil), replies...)
-	for _, r := range replies {
-		if !r.Positive() && err == nil {
-			err = replyError(StageContent, r)
-		}
-	}
-	return replies, err
-}
-
-// mayBegin reports why no transaction may begin now.
-func (s *Session) mayBegin() error {
-	if s.state != stateReady {
-		return localError(StageMail, fmt.Errorf("MAIL in a session that is %s", s.state), "call Hello first, and Reset to abandon a transaction")
-	}
-	return s.checkTLS()
-}
-
-// The commands of a transaction.
-
-func (s *Session) rset() Command {
-	return Command{Verb: "RSET", stage: StageMail, timeout: s.config.Timeouts.Command, silent: true}
-}
-
-func (s *Session) mail(from string, params []Param) Command {
-	return Command{Verb: "MAIL", Path: from, Params: params, stage: StageMail, timeout: s.config.Timeouts.Mail, silent: true}
-}
-
-func (s *Session) rcpt(to string, params []Param) Command {
-	return Command{Verb: "RCPT", Path: to, Params: params, stage: StageRcpt, timeout: s.config.Timeouts.Rcpt, silent: true}
-}
-
-func (s *Session) data() Command {
-	return Command{Verb: "DATA", stage: StageContent, timeout: s.config.Timeouts.Data, silent: true}
-}
-
-// afterReset judges the reply to RSET. A server that refuses it is in a state
-// that nobody knows.
-func (s *Session) afterReset(reply Reply) error {
-	if !reply.Positive() {
-		err := replyError(StageMail, reply)
-		err.Err = fmt.Errorf("%w: RSET was refused", ErrProtocol)
-		s.conn.kill(err)
-		return err
-	}
-	s.needsReset = false
-	return nil
-}
-
-// content sends s.outgoing behind a 354 and returns the replies to it: one, or
-// over LMTP one for each accepted recipient. If the error is of the kind
-// ErrUnknownOutcome, the recipients without a reply are in doubt.
-func (s *Session) content(ctx context.Context, accepted int) ([]Reply, error) {
-	c := Command{Verb: EndOfData, Size: s.outgoing.size, stage: StageContent, timeout: s.config.Timeouts.Content, perRecipient: s.peer.Protocol == LMTP, accepted: accepted}
-	s.commands = append(s.commands[:0], c)
-	replies, err := s.exchange(ctx, s.commands, &s.outgoing)
-	if len(replies) >= awaits(s.commands, 0, replies) {
-		return replies, err // complete, whatever happened afterwards
-	}
-	if s.conn.dead == nil {
-		// An interceptor stood in the way of the content that the server now
-		// waits for.
-		s.conn.kill(err)
-	}
-	if n := len(replies); n > 0 && replies[n-1].Code == 421 {
-		return replies, err // RFC 5321 §3.8: nothing behind it was accepted
-	}
-	if s.outgoing.lastWrite {
-		err = &Error{Stage: StageContent, Class: Temporary, Err: fmt.Errorf("%w: %w", ErrUnknownOutcome, err)}
-	}
-	return replies, err
-}
+import "context"
 
 // transaction is one transaction of a whole message: the part of an [Attempt]
 // that talks.
@@ -191,9 +17,22 @@ type transaction struct {
 	heard    bool  // a reply that was not a 421 was read
 	accepted []int // by RCPT, in order
 	refusal  error // of MAIL
-	data     Reply // to DATA
-	final    Reply // to the content, the last one
+	how      contentCommand
+	prdr     bool    // each recipient is to reply to the content, over SMTP
+	data     Reply   // to DATA
+	inline   []Reply // to content that left with the envelope
+	final    Reply   // to the content, the last one
 }
+
+// contentCommand is how the content is sent.
+type contentCommand uint8
+
+const (
+	withData   contentCommand = iota // DATA with the envelope, then the content
+	withInline                       // BDAT LAST and the content, with the envelope
+	withBdat                         // BDAT LAST and the content, after the envelope
+	withChunks                       // BDAT for each part of content whose size is unknown
+)
 
 // run does the transaction and gives each of its recipients an outcome. The
 // error is that of the first recipient that was not accepted.
@@ -223,143 +62,82 @@ func (t *transaction) run(ctx context.Context) error {
 	return err
 }
 
-// prepare refuses what this server cannot take, and opens the body, while
-// nothing is written.
-func (t *transaction) prepare(ctx context.Context) error {
-	s, extensions := t.s, &t.s.peer.Extensions
-	if err := s.mayBegin(); err != nil {
-		return err
-	}
-	if err := t.checkParams(extensions); err != nil {
-		return err
-	}
-	form, known := formOf(t.body)
-	size := form.Size
-	if !known {
-		size = t.body.Size()
-	}
-	if limit, ok := extensions.SizeLimit(); ok && size > limit {
-		return localError(StagePolicy, fmt.Errorf("the message has %d octets, the server takes %d (SIZE)", size, limit), "")
-	}
-	if t.utf8 && !extensions.smtpUTF8 {
-		return localError(StagePolicy, fmt.Errorf("an address is not ASCII, and SMTPUTF8 is %w", ErrNotSupported), "")
-	}
-	if !extensions.eightBitMIME && !known && !isOneShot(t.body) {
-		var err error
-		if form.EightBit, err = eightBit(ctx, t.body); err != nil {
-			return err
-		}
-	}
-	if !extensions.eightBitMIME && form.EightBit {
-		return errEightBit()
-	}
-	if err := s.outgoing.open(ctx, t.body); err != nil {
-		return err
-	}
-	s.outgoing.sevenBit = !extensions.eightBitMIME && !known
-
-	p := s.params[:0]
-	if extensions.size && size >= 0 {
-		p = append(p, numberParam("SIZE", "SIZE", size)) // RFC 1870 §3
-	}
-	if extensions.eightBitMIME && (form.EightBit || !known) {
-		p = append(p, Parameter("8BITMIME", "BODY", "8BITMIME")) // RFC 6152 §2
-	}
-	if t.utf8 {
-		p = append(p, Parameter("SMTPUTF8", "SMTPUTF8", "")) // RFC 6531 §3.4
-	}
-	s.params = append(p, t.message.Params...)
-	return nil
-}
-
-// checkParams refuses parameters that the server does not know. They would be
-// refused when they are written, but by then MAIL may have been.
-func (t *transaction) checkParams(extensions *Extensions) error {
-	for _, p := range t.message.Params {
-		if err := p.check(extensions); err != nil {
-			return localError(StageMail, err, "")
-		}
-	}
-	for _, i := range t.todo {
-		for _, p := range t.message.To[i].Params {
-			if err := p.check(extensions); err != nil {
-				return localError(StageRcpt, err, "")
-			}
-		}
-	}
-	return nil
-}
-
-// eightBit looks through a body for octets above 127.
-func eightBit(ctx context.Context, b Body) (bool, error) {
-	src, err := b.Open(ctx)
-	if err != nil {
-		return false, stageError(StageContent, fmt.Errorf("opening the body: %w", err))
-	}
-	defer func() { _ = src.Close() }()
-	var w eightBitWriter
-	if _, err := io.Copy(&w, src); err != nil {
-		return false, stageError(StageContent, fmt.Errorf("reading the body: %w", err))
-	}
-	return w.found, nil
-}
-
-type eightBitWriter struct{ found bool }
-
-func (w *eightBitWriter) Write(p []byte) (int, error) {
-	w.found = w.found || hasEightBit(p)
-	return len(p), nil
-}
-
-func errEightBit() *Error {
-	return localError(StagePolicy, fmt.Errorf("the content has 8-bit octets, and 8BITMIME is %w", ErrNotSupported),
-		"encode the content in quoted-printable or base64")
-}
-
 // talk sends envelope and content.
 func (t *transaction) talk(ctx context.Context) error {
+	s := t.s
 	err := t.envelope(ctx)
 	if t.refusal != nil {
 		err = t.refusal // it says more than what the connection did after it
 	}
-	if err == nil && len(t.accepted) > 0 {
-		if t.data.Code == 354 {
-			return t.content(ctx)
-		}
-		err = replyError(StageContent, t.data)
+	if err != nil || len(t.accepted) == 0 {
+		t.abandon(ctx, err)
+		return err
 	}
-	t.abandon(ctx, err)
-	return err
+	switch t.how {
+	case withInline:
+		t.take(t.inline)
+		return nil
+	case withBdat:
+		return t.content(ctx, s.bdat(true, len(t.accepted)))
+	case withChunks:
+		return t.chunks(ctx)
+	}
+	if t.data.Code != 354 {
+		err = replyError(StageContent, t.data)
+		t.abandon(ctx, err)
+		return err
+	}
+	return t.content(ctx, s.endOfData(len(t.accepted)))
 }
 
-// envelope writes [RSET] MAIL RCPT… DATA in as few groups as the server allows,
-// and judges the replies.
+// envelope writes [RSET] MAIL RCPT… and, if it belongs to the envelope, DATA or
+// BDAT with the content, in as few groups as the server allows, and judges the
+// replies.
 func (t *transaction) envelope(ctx context.Context) error {
 	s := t.s
 	group := 1
 	if s.peer.Extensions.pipelining {
-		group = maxGroup // DATA may be the last of a group, RFC 2920 §3.1
+		group = maxGroup // DATA or BDAT may be the last of it, RFC 2920 §3.1, RFC 3030 §4.2
 	}
-	data := len(t.todo) + 1 // the position of DATA; MAIL has 0, RSET -1
+	data := len(t.todo) + 1 // the position of DATA or BDAT; MAIL has 0, RSET -1
+	end := data
+	if t.how == withBdat || t.how == withChunks {
+		end = data - 1
+	}
 	position := 0
 	if s.needsReset {
 		position = -1
 	}
-	for position <= data && t.refusal == nil {
+	for position <= end && t.refusal == nil {
 		if position == data && len(t.accepted) == 0 {
 			return nil // everybody was refused before DATA went out
 		}
 		first := position
 		s.commands = s.commands[:0]
-		for ; position <= data && len(s.commands) < group; position++ {
+		for ; position <= end && len(s.commands) < group; position++ {
 			s.commands = append(s.commands, t.command(position))
 		}
-		replies, err := s.exchange(ctx, s.commands, nil)
+		var content *outgoing
+		if position > data && t.how == withInline {
+			content = &s.outgoing
+		}
+		replies, err := s.exchange(ctx, s.commands, content)
 		t.begun = t.begun || len(replies) > 0
 		for k, reply := range replies {
+			if content != nil && first+k == data {
+				t.inline = replies[k:]
+				break
+			}
 			if e := t.judge(first+k, reply); e != nil && err == nil {
 				err = e
 			}
+		}
+		if content != nil && len(t.inline) > 0 && len(t.inline) >= awaits(s.commands, data-first, replies) {
+			return nil // complete, whatever happened afterwards
+		}
+		if err != nil && content != nil {
+			t.take(t.inline)
+			return s.inDoubt(replies, err)
 		}
 		if err != nil {
 			return err
@@ -378,6 +156,10 @@ func (t *transaction) command(position int) Command {
 	case position <= len(t.todo):
 		r := &t.message.To[t.todo[position-1]]
 		return t.s.rcpt(r.Address, r.Params)
+	case t.how == withInline:
+		c := t.s.bdat(true, len(t.accepted))
+		c.prdr = t.prdr
+		return c
 	}
 	return t.s.data()
 }
@@ -414,25 +196,66 @@ func (t *transaction) refuse(i int, err *Error) {
 }
 
 // content sends the content to those that were accepted.
-func (t *transaction) content(ctx context.Context) error {
-	replies, err := t.s.content(ctx, len(t.accepted))
-	var shared *Error
+func (t *transaction) content(ctx context.Context, c Command) error {
+	c.prdr = t.prdr && (c.Last || c.Verb == EndOfData)
+	replies, err := t.s.content(ctx, c)
+	t.take(replies)
+	return err
+}
+
+// take gives the accepted recipients the outcomes of the replies to the content.
+func (t *transaction) take(replies []Reply) {
+	if len(replies) == 0 {
+		return
+	}
+	t.final = replies[len(replies)-1]
+	each := t.s.peer.Protocol == LMTP
+	if t.prdr && replies[0].Code == 353 {
+		if len(replies) < 1+len(t.accepted)+1 {
+			return // nobody is accepted before the last reply
+		}
+		// That one, if it is a refusal, is one for all.
+		if each = t.final.Positive(); each {
+			replies = replies[1:]
+		} else {
+			replies = replies[len(replies)-1:]
+		}
+	}
+	var refusal *Error
 	for k, i := range t.accepted {
-		if t.s.peer.Protocol == SMTP {
+		if !each {
 			k = 0
 		}
 		if k >= len(replies) {
 			break
 		}
-		t.final = replies[k]
-		if t.final.Positive() {
-			t.results[i].settle(Accepted, t.final, nil)
+		if replies[k].Positive() {
+			t.results[i].settle(Accepted, replies[k], nil)
 			continue
 		}
-		if shared == nil || t.s.peer.Protocol == LMTP {
-			shared = replyError(StageContent, t.final)
+		if refusal == nil || each {
+			refusal = t.contentError(replies[k])
 		}
-		t.refuse(i, shared)
+		t.refuse(i, refusal)
+	}
+}
+
+// contentError is the error of a reply to content that is not positive. After a
+// refused chunk the session needs a reset, or is not to be used at all.
+func (t *transaction) contentError(reply Reply) *Error {
+	err := replyError(StageContent, reply)
+	if t.how == withData {
+		return err
+	}
+	t.s.needsReset = true // RFC 3030 §2
+	switch reply.Code {
+	case 500, 502, 504:
+		// CHUNKING was announced and BDAT is not known: the server may take
+		// the octets of the content for commands.
+		err.Class, err.Err = Temporary, errChunking
+		err.Hint = "the next message to this endpoint is sent with DATA"
+		t.s.config.noChunking.Store(true)
+		t.s.conn.kill(err)
 	}
 	return err
 }
@@ -441,6 +264,9 @@ func (t *transaction) content(ctx context.Context) error {
 // an envelope that got no content.
 func (t *transaction) abandon(ctx context.Context, err error) {
 	s := t.s
+	for _, reply := range t.inline {
+		t.contentError(reply) // BDAT may not be known
+	}
 	if s.conn.dead != nil {
 		return
 	}
@@ -456,7 +282,7 @@ func (t *transaction) abandon(ctx context.Context, err error) {
 	// that, whatever the reply (RFC 2920 §3.1).
 	s.outgoing.close()
 	s.outgoing = outgoing{}
-	if _, err := s.content(ctx, 1); err != nil {
+	if _, err := s.content(ctx, s.endOfData(1)); err != nil {
 		s.conn.kill(err)
 	}
 }

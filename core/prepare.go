@@ -1,0 +1,163 @@
+package core
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// prepare refuses what this server cannot take, opens the body and decides how
+// to send it, while nothing is written.
+func (t *transaction) prepare(ctx context.Context) error {
+	s, m, extensions := t.s, t.message, &t.s.peer.Extensions
+	if err := s.mayBegin(); err != nil {
+		return err
+	}
+	chunking := extensions.chunking && !s.config.noChunking.Load()
+	switch {
+	case t.utf8 && !extensions.smtpUTF8:
+		return localError(StagePolicy, fmt.Errorf("an address is not ASCII, and SMTPUTF8 is %w", ErrNotSupported), "")
+	case m.Binary && !(chunking && extensions.binaryMIME):
+		return localError(StagePolicy, fmt.Errorf("the message is binary, and BINARYMIME with CHUNKING is %w", ErrNotSupported), "encode the content in base64 and leave Message.Binary unset")
+	}
+	if err := t.checkParams(extensions); err != nil {
+		return err
+	}
+	if err := t.hold(ctx); err != nil {
+		return err
+	}
+	form, known := formOf(t.body)
+	size := form.Size
+	if !known || m.Binary {
+		size = t.body.Size()
+	}
+	if limit, ok := extensions.SizeLimit(); ok && size > limit {
+		return localError(StagePolicy, fmt.Errorf("the message has %d octets, the server takes %d (SIZE)", size, limit), "")
+	}
+	sevenBit := !extensions.eightBitMIME && !m.Binary
+	if sevenBit && !known && !OneShot(t.body) {
+		var err error
+		if form.EightBit, err = eightBit(ctx, t.body); err != nil {
+			return err
+		}
+	}
+	if sevenBit && form.EightBit {
+		return errEightBit()
+	}
+	if err := s.outgoing.open(ctx, t.body); err != nil {
+		return err
+	}
+	s.outgoing.sevenBit = sevenBit && !known
+	if m.Binary {
+		s.outgoing.size = s.outgoing.declared
+	}
+	if chunking {
+		t.useChunking(form.Canonical || m.Binary)
+	}
+
+	p := s.params[:0]
+	if extensions.size && size >= 0 {
+		p = append(p, numberParam("SIZE", "SIZE", size)) // RFC 1870 §3
+	}
+	switch {
+	case m.Binary:
+		p = append(p, Parameter("BINARYMIME", "BODY", "BINARYMIME")) // RFC 3030 §3
+	case extensions.eightBitMIME && (form.EightBit || !known):
+		p = append(p, Parameter("8BITMIME", "BODY", "8BITMIME")) // RFC 6152 §2
+	}
+	if t.utf8 {
+		p = append(p, Parameter("SMTPUTF8", "SMTPUTF8", "")) // RFC 6531 §3.4
+	}
+	if t.prdr = m.PerRecipient && s.peer.Protocol == SMTP && len(t.todo) > 1 && extensions.Has("PRDR"); t.prdr {
+		p = append(p, Parameter("PRDR", "PRDR", ""))
+	}
+	s.params = append(p, m.Params...)
+	return nil
+}
+
+// hold reads a small body into memory if nothing is known of it: then its size
+// is exact, and it can leave with its envelope.
+func (t *transaction) hold(ctx context.Context) error {
+	size := t.body.Size()
+	if _, known := formOf(t.body); known || size < 0 || size > inlineContent || OneShot(t.body) {
+		return nil
+	}
+	src, err := t.body.Open(ctx)
+	if err != nil {
+		return stageError(StageContent, fmt.Errorf("opening the body: %w", err))
+	}
+	defer func() { _ = src.Close() }()
+	p, err := io.ReadAll(io.LimitReader(src, inlineContent+1))
+	switch {
+	case err != nil:
+		return stageError(StageContent, fmt.Errorf("reading the body: %w", err))
+	case int64(len(p)) != size:
+		return localError(StageContent, fmt.Errorf("the body yielded %d octets, and its Size declared %d", len(p), size), "make Size and Open agree, or have Size return -1")
+	}
+	t.body = Bytes(p)
+	return nil
+}
+
+// useChunking decides how content is sent with BDAT. As it is says that nothing
+// in it has to be changed on the way.
+func (t *transaction) useChunking(asItIs bool) {
+	o := &t.s.outgoing
+	switch {
+	case o.size < 0:
+		t.how = withChunks
+	case o.size <= inlineContent && t.s.peer.Extensions.pipelining:
+		t.how = withInline
+	default:
+		t.how = withBdat
+	}
+	o.raw = asItIs && t.how != withChunks
+}
+
+// checkParams refuses parameters that the server does not know. They would be
+// refused when they are written, but by then MAIL may have been.
+func (t *transaction) checkParams(extensions *Extensions) error {
+	secure := t.s.peer.TLS != nil && t.s.peer.TLSError == nil
+	for _, p := range t.message.Params {
+		if strings.EqualFold(p.keyword, "REQUIRETLS") && !secure {
+			return localError(StageMail, fmt.Errorf("REQUIRETLS on a session without TLS that verifies: %w", ErrTLSRequired), "") // RFC 8689 §4.2.1
+		}
+		if err := p.check(extensions); err != nil {
+			return localError(StageMail, err, "")
+		}
+	}
+	for _, i := range t.todo {
+		for _, p := range t.message.To[i].Params {
+			if err := p.check(extensions); err != nil {
+				return localError(StageRcpt, err, "")
+			}
+		}
+	}
+	return nil
+}
+
+// eightBit looks through a body for octets above 127.
+func eightBit(ctx context.Context, b Body) (bool, error) {
+	src, err := b.Open(ctx)
+	if err != nil {
+		return false, stageError(StageContent, fmt.Errorf("opening the body: %w", err))
+	}
+	defer func() { _ = src.Close() }()
+	var w eightBitWriter
+	if _, err := io.Copy(&w, src); err != nil {
+		return false, stageError(StageContent, fmt.Errorf("reading the body: %w", err))
+	}
+	return w.found, nil
+}
+
+type eightBitWriter struct{ found bool }
+
+func (w *eightBitWriter) Write(p []byte) (int, error) {
+	w.found = w.found || hasEightBit(p)
+	return len(p), nil
+}
+
+func errEightBit() *Error {
+	return localError(StagePolicy, fmt.Errorf("the content has 8-bit octets, and 8BITMIME is %w", ErrNotSupported),
+		"encode the content in quoted-printable or base64")
+}
