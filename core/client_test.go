@@ -110,13 +110,48 @@ func TestSend(t *testing.T) {
 			S: 550 5.1.1 unknown
 			S: 251 forwarded
 			S: 450 4.2.0 busy
-			S: 552 too many recipients
+			S: 250 ok
 			S: 354 go on
 			C: hi
 			C| .
 			S: 250 ok` + bye,
 			"b@example.com c@example.com d@example.com e@example.com",
-			"refused 550 5.1.1; accepted 250; deferred 450 4.2.0; deferred 552", core.ErrRecipientRefused,
+			"refused 550 5.1.1; accepted 250; deferred 450 4.2.0; accepted 250", core.ErrRecipientRefused,
+		},
+		{
+			"F5 recipients of whom there were too many are due at once, in a transaction of their own (RFC 5321 §4.5.3.1.10)",
+			pipelining + `
+			C: MAIL FROM:<a@example.com>
+			C| RCPT TO:<b@example.com>
+			C| RCPT TO:<c@example.com>
+			C| RCPT TO:<d@example.com>
+			C| DATA
+			S: 250 ok
+			S: 250 ok
+			S: 452 4.5.3 too many
+			S: 552 too many
+			S: 354 go on
+			C: hi
+			C| .
+			S: 250 ok
+			C: MAIL FROM:<a@example.com>
+			C| RCPT TO:<c@example.com>
+			C| RCPT TO:<d@example.com>
+			C| DATA
+			S: 250 ok
+			S: 250 ok
+			S: 452 4.5.3 too many
+			S: 354 go on
+			C: hi
+			C| .
+			S: 250 ok
+			C: MAIL FROM:<a@example.com>
+			C| RCPT TO:<d@example.com>
+			C| DATA
+			S: 250 ok
+			S: 452 4.5.3 too many
+			S: 503 no` + bye,
+			"b@example.com c@example.com d@example.com", "accepted 250; accepted 250; deferred 452 4.5.3", core.ErrRecipientRefused,
 		},
 		{
 			"trap 18: 552 5.2.2 to RCPT is a full mailbox, and permanent",
@@ -651,6 +686,19 @@ func TestSend_largeContent(t *testing.T) {
 				t.Errorf("outcomes %q, want %q (%v)", got, tt.outcomes, err)
 			}
 		})
+	}
+}
+
+func TestSend_limits_RFC9422(t *testing.T) {
+	const hello = "S: 220 hi\nC: EHLO client.example\nS: 250-mx.example\nS: 250-PIPELINING\nS: 250 LIMITS RCPTMAX=2 MAILMAX=2 X=0\n"
+	const two = "C: MAIL FROM:<a@example.com>\nC| RCPT TO:<b@example.com>\nC| RCPT TO:<c@example.com>\nC| DATA\nS: 250 ok\n" + goOn + sent
+	c := newClient(t, hello+two+strings.ReplaceAll(envelope, "b@", "d@")+goOn+sent+bye+"---\n"+hello+two+bye, smtptest.Options{})
+	receipt, err := c.Send(t.Context(), message("b@example.com", "c@example.com", "d@example.com"))
+	if err != nil || receipt.Attempts != 2 {
+		t.Errorf("%d attempts: %v", receipt.Attempts, err)
+	}
+	if _, err := c.Send(t.Context(), message("b@example.com", "c@example.com")); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -63,31 +64,64 @@ func (c *Client) newDelivery(m *Message) *Delivery {
 	return d
 }
 
-// deliver is the end of the delivery chain: it tries, on one session, those who
-// have no final outcome yet.
+// deliver is the end of the delivery chain: it tries those who have no final
+// outcome yet, in as many transactions as the server's limits ask for.
 func deliver(ctx context.Context, d *Delivery) error {
-	d.todo = d.todo[:0]
+	todo := d.todo[:0]
 	for i := range d.receipt.Recipients {
 		if o := d.receipt.Recipients[i].Outcome; o == Pending || o == Deferred {
-			d.todo = append(d.todo, i)
+			todo = append(todo, i)
 		}
 	}
-	if len(d.todo) == 0 {
-		return nil
+	var first error
+	for len(todo) > 0 {
+		rest, err := d.try(ctx, todo)
+		if first == nil {
+			first = err
+		}
+		todo = rest
 	}
+	return first
+}
+
+// try does one attempt, for as many of the recipients as one transaction may
+// have, and returns those for whom another one is due at once.
+func (d *Delivery) try(ctx context.Context, todo []int) (rest []int, err error) {
 	p := d.client.pool
 	s, kept, err := p.get(ctx)
 	if err != nil {
-		for _, i := range d.todo {
+		for _, i := range todo {
 			r := &d.receipt.Recipients[i]
 			if r.Outcome == Deferred && ctx.Err() != nil {
 				continue // the reason that the server gave says more
 			}
 			r.fail(err)
 		}
-		return err
+		return nil, err
 	}
 	defer func() { p.put(s) }()
+	d.todo = todo
+	if most := s.peer.Extensions.rcptMax; most > 0 && most < len(todo) {
+		d.todo, rest = todo[:most], todo[most:] // RFC 9422 §4
+	}
 	s, err = d.attempt(ctx, s, kept)
-	return err
+	return append(d.surplus(), rest...), err
+}
+
+// surplus returns the recipients whom the last attempt had too many of. They are
+// due at once, in a transaction of their own (RFC 5321 §4.5.3.1.10), if that
+// attempt came on.
+func (d *Delivery) surplus() (list []int) {
+	cameOn := false
+	for _, i := range d.todo {
+		r := &d.receipt.Recipients[i]
+		cameOn = cameOn || r.Outcome == Accepted
+		if e, ok := errors.AsType[*Error](r.Err); ok && e.Stage == StageRcpt && r.Outcome == Deferred && tooManyRecipients(e.Reply) {
+			list = append(list, i)
+		}
+	}
+	if !cameOn {
+		return nil
+	}
+	return list
 }

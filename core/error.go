@@ -227,11 +227,11 @@ func replyError(stage Stage, reply Reply) *Error {
 	return e
 }
 
-// tooManyRecipients reports whether a 552 to RCPT is the old form of 452, RFC
-// 5321 §4.5.3.1.10. With an enhanced code of its own (5.2.2, a full mailbox, say)
+// tooManyRecipients reports whether a reply to RCPT says that the transaction has
+// enough of them: 452, or in its old form 552 (RFC 5321 §4.5.3.1.10). With an enhanced code of its own (5.2.2, a full mailbox, say)
 // it means what that says; X.5.3 is too many recipients again (RFC 3463 §3.6).
 func tooManyRecipients(reply Reply) bool {
-	return reply.Code == 552 && (reply.Enhanced == EnhancedCode{} || reply.Enhanced[1] == 5 && reply.Enhanced[2] == 3)
+	return (reply.Code == 452 || reply.Code == 552) && (reply.Enhanced == EnhancedCode{} || reply.Enhanced[1] == 5 && reply.Enhanced[2] == 3)
 }
 
 // localError is a refusal on this side.

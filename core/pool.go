@@ -94,8 +94,10 @@ func (p *pool) put(s *Session) {
 	if s.conn.dead != nil {
 		return
 	}
+	s.transactions++
+	most := s.peer.Extensions.mailMax // RFC 9422 §4
 	p.mu.Lock()
-	if p.closed || p.settings.IdleTimeout < 0 {
+	if p.closed || p.settings.IdleTimeout < 0 || most > 0 && s.transactions >= most {
 		p.mu.Unlock()
 		s.quit()
 		return

@@ -39,7 +39,9 @@ type Session struct {
 	needsReset bool
 
 	busy atomic.Bool
-	idle *idleSession // of a client's session, for its pool
+	// Of a client's session, for its pool.
+	idle         *idleSession
+	transactions int
 
 	// Reused from one exchange to the next.
 	group      wire.Group
