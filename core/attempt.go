@@ -61,7 +61,7 @@ func sendAttempt(ctx context.Context, a *Attempt) error {
 	if err := a.once.begin("attempt"); err != nil {
 		return err
 	}
-	err := a.transact(ctx)
+	err := a.watched(ctx)
 	if a.stale(ctx) {
 		// The server had hung up on the kept session before it said anything
 		// to this transaction: nothing was begun, and nobody is charged.
@@ -72,11 +72,19 @@ func sendAttempt(ctx context.Context, a *Attempt) error {
 		} else {
 			a.session, a.kept = s, false
 			d.receipt.Peer = s.peer
-			err = a.transact(ctx)
+			err = a.watched(ctx)
 		}
 	}
 	a.settle(err)
 	return err
+}
+
+// watched runs the transaction and has the end of ctx interrupt it.
+func (a *Attempt) watched(ctx context.Context) error {
+	c := a.session.conn
+	c.watch(ctx)
+	defer c.unwatch()
+	return a.transact(ctx)
 }
 
 // transact runs the transaction on the attempt's session.
@@ -96,8 +104,6 @@ func (a *Attempt) transact(ctx context.Context) (err error) {
 	if a.t.body, err = d.content.settle(ctx, s.pipeline, d.message, s.peer); err != nil {
 		return err
 	}
-	s.conn.watch(ctx)
-	defer s.conn.unwatch()
 	err = a.t.run(ctx)
 	s.acceptedBuffer = a.t.accepted[:0]
 	return err

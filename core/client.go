@@ -42,7 +42,8 @@ func (c *Client) Send(ctx context.Context, m *Message) (*Receipt, error) {
 	if m == nil {
 		return nil, localError(StagePolicy, errors.New("no message"), "")
 	}
-	d := c.newDelivery(m)
+	d := newDelivery(m)
+	d.client = c
 	utf8, err := m.check()
 	if err == nil && ctx.Err() != nil {
 		err = &Error{Stage: StageConnect, Class: Temporary, Err: contextError(ctx)}
@@ -51,15 +52,12 @@ func (c *Client) Send(ctx context.Context, m *Message) (*Receipt, error) {
 		d.utf8 = utf8
 		err = c.pipeline.deliver(ctx, d)
 	}
-	d.finish(err)
-	if err == nil || len(m.To) > 0 {
-		err = d.receipt.err()
-	}
-	return d.receipt, err
+	return d.finish(err)
 }
 
-// finish settles whoever was not even tried.
-func (d *Delivery) finish(err error) {
+// finish settles whoever was not even tried, and derives the error from the
+// outcomes.
+func (d *Delivery) finish(err error) (*Receipt, error) {
 	for i := range d.receipt.Recipients {
 		r := &d.receipt.Recipients[i]
 		if r.Outcome != Pending {
@@ -71,6 +69,10 @@ func (d *Delivery) finish(err error) {
 		r.fail(stageError(StagePolicy, err))
 	}
 	d.receipt.Elapsed = time.Since(d.receipt.Started)
+	if len(d.receipt.Recipients) == 0 {
+		return d.receipt, err // there is nobody whose outcome it could be
+	}
+	return d.receipt, d.receipt.err()
 }
 
 // Pipeline returns the names of the interceptors, the outermost first.

@@ -85,14 +85,14 @@ var badConfigs = []struct {
 }{
 	{"a zero Config", func(c *core.Config) { *c = core.Config{} }, []string{"Transports", "transport.Standard()"}},
 	{"no transports", func(c *core.Config) { c.Transports = nil }, []string{"Transports", "transport.Standard()"}},
-	{"a nil transport", func(c *core.Config) { c.Transports = append(c.Transports, nil) }, []string{"transport 2 is nil"}},
+	{"a nil transport", func(c *core.Config) { c.Transports = append(c.Transports, nil) }, []string{"is nil"}},
 	{"two transports for one scheme", func(c *core.Config) { c.Transports = append(c.Transports, c.Transports[0]) }, []string{"two transports", `"smtp"`}},
 	{"a transport without a scheme", withTransport(""), []string{"scheme"}},
 	{"a transport with a scheme in upper case, which no URL has", withTransport("SMTP"), []string{"lower case"}},
 
 	{"no endpoint", endpoint(""), []string{"Config.Endpoint", "smtps://"}},
-	{"an unknown scheme", endpoint("pop://mail.example.com"), []string{`"pop"`, "smtp, smtps"}},
-	{"no scheme", endpoint("mail.example.com"), []string{"scheme", "smtp, smtps"}},
+	{"an unknown scheme", endpoint("pop://mail.example.com"), []string{`"pop"`, "lmtp, lmtp+unix, smtp, smtp+unix, smtps"}},
+	{"no scheme", endpoint("mail.example.com"), []string{"scheme", "lmtp, lmtp+unix, smtp, smtp+unix, smtps"}},
 	{"a host and a port without a scheme", endpoint("mail.example.com:25"), []string{"smtp"}},
 	{"a URL without host", endpoint("smtp://"), []string{"names no host", "smtp://host:port"}},
 	{"a URL with a port and no host", endpoint("smtp://:25"), []string{"names no host", "smtp://host:port"}},

@@ -49,8 +49,8 @@ func (d *Delivery) Refuse(i int, err error) {
 }
 
 // newDelivery makes the state of one Send.
-func (c *Client) newDelivery(m *Message) *Delivery {
-	d := &Delivery{client: c, message: m}
+func newDelivery(m *Message) *Delivery {
+	d := &Delivery{message: m}
 	d.receipt = &d.own
 	d.receipt.Started = time.Now()
 	if len(m.To) == 1 {

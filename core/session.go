@@ -175,6 +175,52 @@ func (s *Session) Reset(ctx context.Context) error {
 	return nil
 }
 
+// Verify asks whether an address is known, RFC 5321 §4.1.1.6. Most servers answer
+// 252, which says nothing.
+func (s *Session) Verify(ctx context.Context, address string) (Reply, error) {
+	return s.simple(ctx, "VRFY", address)
+}
+
+// Expand asks for the members of a mailing list, RFC 5321 §4.1.1.7.
+func (s *Session) Expand(ctx context.Context, list string) (Reply, error) {
+	return s.simple(ctx, "EXPN", list)
+}
+
+// Help asks for help, about a command if one is given, RFC 5321 §4.1.1.8.
+func (s *Session) Help(ctx context.Context, command string) (Reply, error) {
+	return s.simple(ctx, "HELP", command)
+}
+
+// Send delivers a message on this session: one transaction, with the outcome
+// for each recipient, as [Client.Send] has it. Of the configuration's
+// interceptors those run that wrap Content or Exchange.
+//
+// When recipients are deferred because there were too many (452), it is the
+// caller's to send to them again.
+func (s *Session) Send(ctx context.Context, m *Message) (*Receipt, error) {
+	if m == nil {
+		return nil, localError(StagePolicy, errors.New("no message"), "")
+	}
+	d := newDelivery(m)
+	var err error
+	if d.utf8, err = m.check(); err == nil {
+		err = s.begin(ctx)
+	}
+	if err == nil {
+		defer s.end()
+		for i := range m.To {
+			d.todo = append(d.todo, i)
+			d.receipt.Recipients[i].Attempts = 1
+		}
+		d.receipt.Attempts, d.receipt.Peer = 1, s.peer
+		d.first = Attempt{delivery: d, session: s, number: 1}
+		d.first.t.todo = d.todo
+		err = d.first.transact(ctx)
+		d.receipt.Reply = d.first.t.final
+	}
+	return d.finish(err)
+}
+
 // Command sends a command of the caller's own and returns the reply, whatever
 // it says. The verb and, if it is not empty, a space and the argument go out as
 // they are. Commands that change the state of the session or open a transaction

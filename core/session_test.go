@@ -210,6 +210,13 @@ func TestSession_plainCommands(t *testing.T) {
 		S: 250 fine
 		C: VRFY someone
 		S: 252 cannot say
+		C: EXPN list
+		S: 550 no such list
+		C: HELP
+		S: 214 see RFC 5321
+		C: HELP MAIL
+		S: 214-MAIL FROM
+		S: 214 and so on
 		C: RSET
 		S: 250 flushed
 		C: XYZZY
@@ -226,13 +233,22 @@ func TestSession_plainCommands(t *testing.T) {
 	}
 	must(s.Hello(ctx))
 	must(s.Noop(ctx))
-	reply, err := s.Command(ctx, "VRFY", "someone")
-	must(err)
-	if reply.String() != "252 cannot say" {
-		t.Errorf("reply %q", reply)
+	for _, tt := range []struct {
+		ask  func(context.Context, string) (core.Reply, error)
+		of   string
+		want string
+	}{
+		{s.Verify, "someone", "252 cannot say"},
+		{s.Expand, "list", "550 no such list"},
+		{s.Help, "", "214 see RFC 5321"},
+		{s.Help, "MAIL", "214 MAIL FROM / and so on"},
+	} {
+		if reply, err := tt.ask(ctx, tt.of); err != nil || reply.String() != tt.want {
+			t.Errorf("reply %q (%v), want %q", reply, err, tt.want)
+		}
 	}
 	must(s.Reset(ctx))
-	if reply, err = s.Command(ctx, "XYZZY", ""); err != nil || reply.Code != 500 {
+	if reply, err := s.Command(ctx, "XYZZY", ""); err != nil || reply.Code != 500 {
 		t.Errorf("Command returned %v, %v", reply, err)
 	}
 	must(s.Quit(ctx))
@@ -327,6 +343,38 @@ func TestSession_transactionByHand(t *testing.T) {
 	hasError(t, s.Mail(ctx, "bad@example.com"), core.StageMail, core.Permanent, core.ErrSenderRefused)
 	if err := s.Mail(ctx, "good@example.com"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestSession_Send(t *testing.T) {
+	s := mustDial(t, ready+`
+		C: MAIL FROM:<a@example.com>
+		S: 250 ok
+		C: RCPT TO:<b@example.com>
+		S: 250 ok
+		C: RCPT TO:<c@example.com>
+		S: 550 5.1.1 no
+		C: DATA
+		S: 354 go on
+		C: hi
+		C| .
+		S: 250 queued as 42
+		C: NOOP
+		S: 250 ok
+	`)
+	receipt, err := s.Send(t.Context(), message("b@example.com"))
+	if got := outcomes(receipt); got != "refused" || err == nil {
+		t.Errorf("before Hello: %s: %v", got, err)
+	}
+	if err := s.Hello(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	receipt, err = s.Send(t.Context(), message("b@example.com", "c@example.com"))
+	if got := outcomes(receipt); got != "accepted 250; refused 550 5.1.1" || !errors.Is(err, core.ErrRecipientRefused) || receipt.QueueID() != "42" {
+		t.Errorf("%s: %v", got, err)
+	}
+	if err := s.Noop(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

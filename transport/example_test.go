@@ -22,11 +22,11 @@ func ExampleStandard() {
 	}
 	defer client.Close()
 
-	_, err = core.NewClient(core.Config{Endpoint: "lmtp://mail.example.com", Transports: append(transport.Standard(), tunnel{})})
+	_, err = core.NewClient(core.Config{Endpoint: "pop://mail.example.com", Transports: append(transport.Standard(), tunnel{})})
 	fmt.Println(err)
 
 	// Output:
-	// config: no transport for the scheme "lmtp" of "lmtp://mail.example.com": there are corp+tunnel, smtp, smtps
+	// config: no transport for the scheme "pop" of "pop://mail.example.com": there are corp+tunnel, lmtp, lmtp+unix, smtp, smtp+unix, smtps
 }
 
 // A transport of one's own takes a scheme, reads its URLs, and opens streams;

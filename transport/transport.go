@@ -1,10 +1,13 @@
 // Package transport opens the byte streams that sessions run on, one transport
 // for each URL scheme.
 //
-//	smtp://host[:25]     TCP, with STARTTLS if the server offers it
-//	smtps://host[:465]   TCP, with TLS from the first octet (RFC 8314)
+//	smtp://host[:25]      SMTP over TCP, with STARTTLS if the server offers it
+//	smtps://host[:465]    SMTP over TCP, with TLS from the first octet (RFC 8314)
+//	lmtp://host[:24]      LMTP over TCP (RFC 2033)
+//	smtp+unix:///path     SMTP over a Unix socket
+//	lmtp+unix:///path     LMTP over a Unix socket
 //
-// A URL holds a scheme, a host and a port, and nothing else: credentials go into
+// A URL holds what stands here and nothing else: credentials go into
 // core.Config.Auth, TLS settings into core.Config.TLS. TLS itself is done by the
 // session, the same way for every transport.
 package transport
@@ -25,7 +28,7 @@ import (
 // Standard returns a new list of the transports of this package, with their
 // zero configuration.
 func Standard() []core.Transport {
-	return []core.Transport{SMTP(TCP{}), SMTPS(TCP{})}
+	return []core.Transport{SMTP(TCP{}), SMTPS(TCP{}), LMTP(TCP{}), SMTPUnix(), LMTPUnix()}
 }
 
 // TCP says how TCP connections are opened. The zero value is ready to use.
@@ -48,10 +51,17 @@ func SMTPS(config TCP) core.Transport {
 	return &tcp{TCP: config, scheme: "smtps", port: 465, security: core.ImplicitTLS}
 }
 
+// LMTP returns the transport for lmtp URLs: TCP, port 24 unless the URL names
+// another one, in clear text until STARTTLS.
+func LMTP(config TCP) core.Transport {
+	return &tcp{TCP: config, scheme: "lmtp", port: 24, protocol: core.LMTP, security: core.PlainText}
+}
+
 type tcp struct {
 	TCP
 	scheme   string
 	port     int
+	protocol core.Protocol
 	security core.Security
 }
 
@@ -67,7 +77,7 @@ func (t *tcp) Endpoint(u *url.URL) (core.Endpoint, error) {
 		Network:    "tcp",
 		Address:    net.JoinHostPort(host, strconv.Itoa(port)),
 		ServerName: serverName(host),
-		Protocol:   core.SMTP,
+		Protocol:   t.protocol,
 		Security:   t.security,
 		Local:      isLoopback(host),
 	}, nil

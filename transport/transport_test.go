@@ -105,7 +105,7 @@ func TestStandard(t *testing.T) {
 	for _, tr := range transport.Standard() {
 		schemes = append(schemes, tr.Scheme())
 	}
-	if got := strings.Join(schemes, " "); got != "smtp smtps" {
+	if got := strings.Join(schemes, " "); got != "smtp smtps lmtp smtp+unix lmtp+unix" {
 		t.Errorf("the schemes are %q", got)
 	}
 	list := transport.Standard()

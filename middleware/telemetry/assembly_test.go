@@ -1,8 +1,12 @@
 package telemetry_test
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"io"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -53,7 +57,6 @@ func TestTheFunctionsWorkWithoutEachOther(t *testing.T) {
 	for name, drop := range map[string]func(*core.Interceptor){
 		"no connect":  func(i *core.Interceptor) { i.Connect = nil },
 		"no delivery": func(i *core.Interceptor) { i.Delivery = nil },
-		"no content":  func(i *core.Interceptor) { i.Content = nil },
 		"no attempt":  func(i *core.Interceptor) { i.Attempt = nil },
 		"only attempt": func(i *core.Interceptor) {
 			*i = core.Interceptor{Name: i.Name, Attempt: i.Attempt}
@@ -124,20 +127,79 @@ func (brokenMeter) Int64Histogram(string, ...metric.Int64HistogramOption) (metri
 }
 
 func TestWorkThatPanicsOutsideOfAnyInterceptorEndsItsSpansWithoutThePanicsValue(t *testing.T) {
-	o := observe(t)
+	boom := func() { panic("boom " + bob) }
 	serverTLS, _ := certificate(t)
-	client := o.client(serve(t, &smtpServer{tls: serverTLS}), func(c *core.Config) {
-		c.TLS = &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(tls.ConnectionState) error { panic("boom") }}
-	})
-	if _, err := send(t, client, letter(bob)); err == nil {
-		t.Fatal("Send succeeded")
+	for name, c := range map[string]struct {
+		change func(*core.Config)
+		body   core.Body
+		spans  []string
+	}{
+		"a function of the configuration": {
+			func(c *core.Config) {
+				c.TLS = &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(tls.ConnectionState) error { boom(); return nil }}
+			},
+			core.String("x"), []string{telemetry.SpanTLS, telemetry.SpanConnect, telemetry.SpanDelivery},
+		},
+		"a stream": {
+			func(c *core.Config) { c.Endpoint, c.Transports = "broken://", []core.Transport{broken{boom}} },
+			core.String("x"), []string{telemetry.SpanExchange, telemetry.SpanConnect, telemetry.SpanDelivery},
+		},
+		"a body": {
+			func(c *core.Config) { c.TLSPolicy = core.TLSOff },
+			core.Reader(readFunc(boom)), []string{telemetry.SpanExchange, telemetry.SpanAttempt, telemetry.SpanDelivery},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := observe(t, telemetry.WithExchangeSpans())
+			m := letter(bob)
+			m.Body = c.body
+			if _, err := send(t, o.client(serve(t, &smtpServer{tls: serverTLS}), c.change), m); err == nil {
+				t.Fatal("Send succeeded")
+			}
+			for _, name := range c.spans {
+				list := o.named(name)
+				if len(list) == 0 {
+					t.Fatalf("there is no span %q", name)
+				}
+				if kind := attr(list[len(list)-1].Attributes(), "error.type"); kind != "panic" {
+					t.Errorf("%s: error.type is %v, want panic", name, kind)
+				}
+			}
+			if strings.Contains(o.dump(), "boom") {
+				t.Error("the panic's value was recorded")
+			}
+		})
 	}
-	for _, name := range []string{telemetry.SpanConnect, telemetry.SpanDelivery} {
-		if kind := attr(o.one(name).Attributes(), "error.type"); kind != "panic" {
-			t.Errorf("%s: error.type is %v, want panic", name, kind)
-		}
-	}
-	if strings.Contains(o.dump(), "boom") {
-		t.Error("the panic's value was recorded")
-	}
+}
+
+// readFunc is a reader that calls a function.
+type readFunc func()
+
+func (f readFunc) Read([]byte) (int, error) {
+	f()
+	return 0, io.EOF
+}
+
+// broken is a transport whose streams call a function when they are read.
+type broken struct{ read func() }
+
+func (broken) Scheme() string { return "broken" }
+
+func (broken) Endpoint(*url.URL) (core.Endpoint, error) {
+	return core.Endpoint{Network: "tcp", Address: "broken:25", Local: true}, nil
+}
+
+func (b broken) Dial(context.Context, core.Endpoint) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	return brokenConn{ours, b.read}, theirs.Close()
+}
+
+type brokenConn struct {
+	net.Conn
+	read func()
+}
+
+func (c brokenConn) Read([]byte) (int, error) {
+	c.read()
+	return 0, io.EOF
 }

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -14,32 +15,26 @@ import (
 // attempt observes one transaction.
 func (t *observer) attempt(next core.AttemptFunc) core.AttemptFunc {
 	return func(ctx context.Context, a *core.Attempt) (err error) {
-		c := t.connectionOf(a)
-		reused := c.used.Swap(true)
-		ctx, span := t.tracer.Start(ctx, SpanAttempt, c.startAttempt...)
-		if a.Number() > 1 {
-			t.retries.Add(ctx, 1, c.server.succeeded.add...)
+		s := t.serverOf(a.Endpoint())
+		ctx, span := t.tracer.Start(ctx, SpanAttempt, s.startClient...)
+		if isRetry(a) {
+			t.retries.Add(ctx, 1, s.succeeded.add...)
 		}
-		if !span.IsRecording() && !t.attemptDuration.Enabled(ctx) {
-			err = next(ctx, a)
-			span.End()
-			return err
-		}
-		if span.IsRecording() {
-			span.SetAttributes(AttemptNumberKey.Int(a.Number()), ConnectionReusedKey.Bool(reused))
-		}
-		begun, returned := time.Now(), false
+		begun := time.Now()
+		err = errAborted // unless next returns
 		defer func() {
-			if !returned {
-				err = errAborted
-			}
-			t.attempted(ctx, span, c.server, a, err, time.Since(begun))
+			t.attempted(ctx, span, s, a, err, time.Since(begun))
 			span.End()
 		}()
-		err = next(ctx, a)
-		returned = true
-		return err
+		return next(ctx, a)
 	}
+}
+
+// isRetry reports whether an attempt is for somebody who was tried before. It is
+// not the attempt's number that tells: a server may take only so many recipients
+// at once.
+func isRetry(a *core.Attempt) bool {
+	return slices.ContainsFunc(a.Recipients(), func(i int) bool { return a.Results()[i].Attempts > 1 })
 }
 
 // attempted reports how an attempt ended.
@@ -51,24 +46,36 @@ func (t *observer) attempted(ctx context.Context, span trace.Span, s *server, a 
 	if c.reason == nil {
 		c.reason = err // everybody was accepted, and then an interceptor failed
 	}
+	size := contentSize(a)
+	if noted, ok := ctx.Value(t).(*int64); ok && size >= 0 {
+		*noted = size
+	}
 	if span.IsRecording() {
-		attrs := c.attributes(make([]attribute.KeyValue, 0, 8))
-		if n := t.notesOf(ctx); n != nil && n.size.Load() >= 0 {
-			attrs = append(attrs, MessageSizeKey.Int64(n.size.Load()))
-		}
+		attrs := append(make([]attribute.KeyValue, 0, 18), AttemptNumberKey.Int(a.Number()))
+		attrs = t.appendSession(attrs, span, a)
+		attrs = c.appendCounts(attrs)
+		attrs = appendContent(attrs, size, a.Reply().QueueID())
 		if c.reason == nil {
 			attrs = appendReply(attrs, a.Reply())
 		}
 		span.SetAttributes(attrs...)
 		t.recipientEvents(span, a, err)
 	}
-	labels := s.succeeded
-	if c.reason != nil {
-		f := explain(c.reason, core.StagePolicy)
-		f.mark(span)
-		labels = s.failed(f.kind)
+	if conn := t.connectionOf(a); conn != nil {
+		conn.used = true // also when nobody records this
 	}
-	t.attemptDuration.Record(ctx, took.Seconds(), labels.record...)
+	s.measure(ctx, t.attemptDuration, took, mark(span, c.reason, core.StagePolicy))
+}
+
+// contentSize is [core.Attempt.ContentSize] of a body that may panic. It has done
+// so for the core then, which knows whom to name.
+func contentSize(a *core.Attempt) (size int64) {
+	defer func() {
+		if recover() != nil {
+			size = -1
+		}
+	}()
+	return a.ContentSize()
 }
 
 // maxRecipientEvents bounds the events of a span. The counts tell of the rest.

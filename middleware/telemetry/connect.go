@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/postrider/postrider/core"
@@ -14,18 +15,14 @@ import (
 func (t *observer) connect(next core.ConnectFunc) core.ConnectFunc {
 	return func(ctx context.Context, c *core.Connect) (err error) {
 		s := t.serverOf(c.Endpoint)
-		ctx, span := t.tracer.Start(ctx, SpanConnect, s.startConnect...)
-		begun, returned := time.Now(), false
+		ctx, span := t.tracer.Start(ctx, SpanConnect, s.startClient...)
+		begun := time.Now()
+		err = errAborted // unless next returns
 		defer func() {
-			if !returned {
-				err = errAborted
-			}
 			t.connected(ctx, span, s, c, skipped(c, err), time.Since(begun))
 			span.End()
 		}()
-		err = next(ctx, c)
-		returned = true
-		return err
+		return next(ctx, c)
 	}
 }
 
@@ -42,19 +39,13 @@ func skipped(c *core.Connect, err error) error {
 func (t *observer) connected(ctx context.Context, span trace.Span, s *server, c *core.Connect, err error, took time.Duration) {
 	if err == nil {
 		// Also when nobody records this: a later delivery may be sampled.
-		c.Set(t, newConnection(s, c.Peer(), span.SpanContext()))
+		c.Set(t, &connection{opened: span.SpanContext()})
 	}
 	if span.IsRecording() {
-		span.SetAttributes(learnt(c.Peer())...)
+		span.SetAttributes(appendPeer(nil, c.Peer())...)
 		t.steps(ctx, c)
 	}
-	labels := s.succeeded
-	if err != nil {
-		f := explain(err, core.StageConnect)
-		f.mark(span)
-		labels = s.failed(f.kind)
-	}
-	t.connectDuration.Record(ctx, took.Seconds(), labels.record...)
+	s.measure(ctx, t.connectDuration, took, mark(span, err, core.StageConnect))
 	t.measureAuth(ctx, s, c)
 }
 
@@ -62,9 +53,7 @@ func (t *observer) connected(ctx context.Context, span trace.Span, s *server, c 
 func (t *observer) steps(ctx context.Context, c *core.Connect) {
 	for _, step := range c.Steps {
 		_, span := t.tracer.Start(ctx, stepSpan(step.Name), trace.WithTimestamp(step.Start), trace.WithAttributes(stepAttributes(step, c.Peer())...))
-		if step.Err != nil {
-			explain(step.Err, core.StageConnect).mark(span)
-		}
+		mark(span, step.Err, core.StageConnect)
 		span.End(trace.WithTimestamp(step.End))
 	}
 }
@@ -88,15 +77,13 @@ func stepSpan(step string) string {
 
 // stepAttributes is what a step has found out.
 func stepAttributes(step core.Step, peer *core.Peer) []attribute.KeyValue {
-	switch {
-	case step.Name == "dial":
-		return peerAttributes(peer.Addr)
-	case step.Name == "tls":
-		return tlsAttributes(peer)
-	case step.Name == "auth" && peer.Mechanism != "":
-		return []attribute.KeyValue{AuthMechanismKey.String(peer.Mechanism)}
+	switch step.Name {
+	case "dial":
+		return appendAddress(nil, peer.Addr)
+	case "tls":
+		return appendTLS(nil, peer)
 	}
-	return nil
+	return appendMechanism(nil, step.Mechanism)
 }
 
 // measureAuth measures the authentication, if it came to one.
@@ -108,10 +95,10 @@ func (t *observer) measureAuth(ctx context.Context, s *server, c *core.Connect) 
 		if step.Name != "auth" {
 			continue
 		}
-		labels := newLabels(s.attrs, AuthMechanismKey.String(c.Peer().Mechanism))
+		attrs := appendMechanism(nil, step.Mechanism)
 		if step.Err != nil {
-			labels = s.failed(explain(step.Err, core.StageAuth).kind)
+			attrs = append(attrs, semconv.ErrorTypeKey.String(explain(step.Err, core.StageAuth).kind))
 		}
-		t.authDuration.Record(ctx, step.End.Sub(step.Start).Seconds(), labels.record...)
+		t.authDuration.Record(ctx, step.End.Sub(step.Start).Seconds(), newLabels(s.attrs, attrs...).record...)
 	}
 }

@@ -95,6 +95,30 @@ func TestAnAttemptLinksToTheConnectionItRunsOnWhicheverDeliveryOpenedIt(t *testi
 	}
 }
 
+func TestAnAttemptThatFindsItsSessionDeadTellsOfTheOneItRanOnInstead(t *testing.T) {
+	o := observe(t)
+	client := o.client(serve(t, &smtpServer{answer: nth(2, "MAIL", hangUp)}))
+	for range 2 {
+		if _, err := send(t, client, letter(bob)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	connects, attempts := o.named(telemetry.SpanConnect), o.named(telemetry.SpanAttempt)
+	if len(connects) != 2 || len(attempts) != 2 {
+		t.Fatalf("there are %d connections and %d attempts, want 2 and 2", len(connects), len(attempts))
+	}
+	if !childOf(connects[1], attempts[1]) {
+		t.Error("the second connection was not opened in the attempt that needed it")
+	}
+	wantSuccess(t, attempts[1])
+	for i, a := range attempts {
+		if len(a.Links()) != 1 || !a.Links()[0].SpanContext.Equal(connects[i].SpanContext()) {
+			t.Errorf("attempt %d links to %v, want its connection", i, a.Links())
+		}
+		wantAttrs(t, a.Name(), a.Attributes(), map[attribute.Key]any{"postrider.connection.reused": false, "postrider.attempt.number": int64(1)})
+	}
+}
+
 func TestNoAttemptLinksToASpanThatWasNotSampled(t *testing.T) {
 	o := observe(t)
 	unsampled := trace.ContextWithRemoteSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}}))
@@ -177,6 +201,8 @@ func TestAFailedAuthenticationIsReportedWithoutAnySecret(t *testing.T) {
 	for _, name := range []string{telemetry.SpanAuth, telemetry.SpanConnect, telemetry.SpanDelivery} {
 		wantFailure(t, o.one(name), "535", "auth", "permanent")
 	}
+	wantAttrs(t, "auth", o.one(telemetry.SpanAuth).Attributes(), map[attribute.Key]any{"postrider.auth.mechanism": "PLAIN"})
+	wantAttrs(t, "connect", o.one(telemetry.SpanConnect).Attributes(), map[attribute.Key]any{"postrider.auth.mechanism": nil})
 	dump := o.dump()
 	for _, secret := range []string{user, password, response, base64.StdEncoding.EncodeToString([]byte(password))} {
 		if strings.Contains(dump, secret) {
@@ -205,6 +231,17 @@ func TestATLSHandshakeThatFailsIsATLSError(t *testing.T) {
 		t.Fatal("an unknown authority was trusted")
 	}
 	wantFailure(t, o.one(telemetry.SpanTLS), "tls", "tls", "permanent")
+}
+
+func TestAServerWithoutTheTLSThatIsRequiredFailsTheStep(t *testing.T) {
+	o := observe(t)
+	client := o.client(serve(t, &smtpServer{}), func(c *core.Config) { c.TLSPolicy = core.TLSRequired })
+	if _, err := send(t, client, letter(bob)); !errors.Is(err, core.ErrTLSRequired) {
+		t.Fatalf("Send: %v, want TLS to be required", err)
+	}
+	for _, name := range []string{telemetry.SpanTLS, telemetry.SpanConnect, telemetry.SpanDelivery} {
+		wantFailure(t, o.one(name), "tls", "tls", "permanent")
+	}
 }
 
 func TestTheServerOfAUnixSocketIsItsPathAndLMTPIsTheProtocol(t *testing.T) {

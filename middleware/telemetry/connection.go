@@ -2,8 +2,8 @@ package telemetry
 
 import (
 	"crypto/tls"
+	"net"
 	"strings"
-	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -12,55 +12,73 @@ import (
 	"github.com/postrider/postrider/core"
 )
 
-// connection is what is kept with a session: what its attempts have in common.
+// connection is what is kept with a session for its attempts, of which there is
+// one at a time.
 type connection struct {
-	server *server
-	// startAttempt has the attributes, and the link to the span in which the
-	// session was opened, perhaps by another delivery.
-	startAttempt []trace.SpanStartOption
-	used         atomic.Bool // an attempt ran on it
+	opened trace.SpanContext // of the span in which it was opened, perhaps by another delivery
+	used   bool              // an attempt ran on it
 }
 
-// newConnection describes a session that was opened in a span.
-func newConnection(s *server, peer *core.Peer, opened trace.SpanContext) *connection {
-	attrs := append(s.attrs[:len(s.attrs):len(s.attrs)], learnt(peer)...)
-	c := &connection{server: s}
-	c.startAttempt = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attrs...)}
-	if opened.IsSampled() { // otherwise there is nothing to be found behind the link
-		c.startAttempt = append(c.startAttempt, trace.WithLinks(trace.Link{SpanContext: opened}))
-	}
+// connectionOf returns what is kept with the session of an attempt, or nil if
+// whoever assembled the client left the Connect function out. Before next it may
+// be a dead session's, which is replaced then.
+func (t *observer) connectionOf(a *core.Attempt) *connection {
+	c, _ := a.Value(t).(*connection)
 	return c
 }
 
-// connectionOf returns what was kept with the session of an attempt.
-func (t *observer) connectionOf(a *core.Attempt) *connection {
-	if c, ok := a.Value(t).(*connection); ok {
-		return c
+// appendSession appends what there is to say of the session of an attempt, and
+// links the span of the attempt to the one in which the session was opened.
+func (t *observer) appendSession(attrs []attribute.KeyValue, span trace.Span, a *core.Attempt) []attribute.KeyValue {
+	attrs = appendPeer(attrs, a.Peer())
+	c := t.connectionOf(a)
+	if c == nil {
+		return attrs
 	}
-	// Whoever assembled the client left the Connect function out.
-	peer := a.Peer()
-	e := core.Endpoint{ServerName: peer.ServerName, Protocol: peer.Protocol}
-	return newConnection(newServer(e), peer, trace.SpanContext{})
+	if c.opened.IsSampled() { // otherwise there is nothing to be found behind the link
+		span.AddLink(trace.Link{SpanContext: c.opened})
+	}
+	return append(attrs, ConnectionReusedKey.Bool(c.used))
 }
 
-// learnt is the attributes that only a connection has.
-func learnt(peer *core.Peer) []attribute.KeyValue {
-	attrs := peerAttributes(peer.Addr)
-	attrs = append(attrs, tlsAttributes(peer)...)
-	if peer.Mechanism != "" {
-		attrs = append(attrs, AuthMechanismKey.String(peer.Mechanism))
+// appendPeer appends the attributes that only a connection has.
+func appendPeer(attrs []attribute.KeyValue, peer *core.Peer) []attribute.KeyValue {
+	attrs = appendAddress(attrs, peer.Addr)
+	attrs = appendTLS(attrs, peer)
+	return appendMechanism(attrs, peer.Mechanism)
+}
+
+// appendAddress says which address a connection has led to.
+func appendAddress(attrs []attribute.KeyValue, addr net.Addr) []attribute.KeyValue {
+	switch a := addr.(type) {
+	case *net.TCPAddr:
+		ip := a.AddrPort().Addr().Unmap()
+		return append(attrs,
+			semconv.NetworkTransportTCP,
+			semconv.NetworkPeerAddressKey.String(ip.String()),
+			semconv.NetworkPeerPortKey.Int(a.Port))
+	case *net.UnixAddr:
+		return append(attrs, semconv.NetworkTransportUnix, semconv.NetworkPeerAddressKey.String(a.Name))
 	}
+	// There is none, or a transport of the user's has made it: it can be anything.
 	return attrs
 }
 
-// tlsAttributes describes the state of TLS, if there is one.
-func tlsAttributes(peer *core.Peer) []attribute.KeyValue {
+// appendTLS describes the state of TLS, if there is one.
+func appendTLS(attrs []attribute.KeyValue, peer *core.Peer) []attribute.KeyValue {
 	if peer.TLS == nil {
-		return nil
+		return attrs
 	}
-	return []attribute.KeyValue{
+	return append(attrs,
 		semconv.TLSProtocolVersionKey.String(strings.TrimPrefix(tls.VersionName(peer.TLS.Version), "TLS ")),
 		semconv.TLSCipherKey.String(tls.CipherSuiteName(peer.TLS.CipherSuite)),
-		TLSVerifiedKey.Bool(peer.TLSError == nil),
+		TLSVerifiedKey.Bool(peer.TLSError == nil))
+}
+
+// appendMechanism names a mechanism, if there is one.
+func appendMechanism(attrs []attribute.KeyValue, name string) []attribute.KeyValue {
+	if name == "" {
+		return attrs
 	}
+	return append(attrs, AuthMechanismKey.String(name))
 }

@@ -3,7 +3,6 @@ package telemetry
 import (
 	"context"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -17,7 +16,7 @@ import (
 func (t *observer) delivery(next core.DeliverFunc) core.DeliverFunc {
 	return func(ctx context.Context, d *core.Delivery) (err error) {
 		s := t.serverOf(d.Endpoint())
-		ctx, span := t.tracer.Start(ctx, SpanDelivery, s.startDelivery...)
+		ctx, span := t.tracer.Start(ctx, SpanDelivery, s.startInternal...)
 		if !span.IsRecording() && !t.measuresDeliveries(ctx) {
 			err = next(ctx, d)
 			span.End()
@@ -26,32 +25,16 @@ func (t *observer) delivery(next core.DeliverFunc) core.DeliverFunc {
 		if t.addresses && span.IsRecording() {
 			span.SetAttributes(MessageSenderKey.String(d.Message().From), MessageRecipientsKey.StringSlice(addresses(d.Message())))
 		}
-		n := &notes{}
-		n.size.Store(-1)
-		ctx = context.WithValue(ctx, t, n)
-		begun, returned := time.Now(), false
+		size := int64(-1) // of the content, which the attempts know
+		ctx = context.WithValue(ctx, t, &size)
+		begun := time.Now()
+		err = errAborted // unless next returns
 		defer func() {
-			if !returned {
-				err = errAborted
-			}
-			t.delivered(ctx, span, s, d, err, n.size.Load(), time.Since(begun))
+			t.delivered(ctx, span, s, d, err, size, time.Since(begun))
 			span.End()
 		}()
-		err = next(ctx, d)
-		returned = true
-		return err
+		return next(ctx, d)
 	}
-}
-
-// notes is what is known of a delivery to what it consists of.
-type notes struct {
-	size atomic.Int64 // of the content; -1 if unknown
-}
-
-// notesOf returns the notes of the delivery that a context belongs to, or nil.
-func (t *observer) notesOf(ctx context.Context) *notes {
-	n, _ := ctx.Value(t).(*notes)
-	return n
 }
 
 func addresses(m *core.Message) []string {
@@ -70,25 +53,14 @@ func (t *observer) delivered(ctx context.Context, span trace.Span, s *server, d 
 		c.add(&receipt.Recipients[i], err)
 	}
 	if span.IsRecording() {
-		attrs := c.attributes(make([]attribute.KeyValue, 0, 8))
-		attrs = append(attrs, DeliveryAttemptsKey.Int(receipt.Attempts))
-		if size >= 0 {
-			attrs = append(attrs, MessageSizeKey.Int64(size))
-		}
-		if id := receipt.QueueID(); isQueueID(id) {
-			attrs = append(attrs, MessageQueueIDKey.String(id))
-		}
+		attrs := append(make([]attribute.KeyValue, 0, 8), DeliveryAttemptsKey.Int(receipt.Attempts))
+		attrs = c.appendCounts(attrs)
+		attrs = appendContent(attrs, size, receipt.QueueID())
 		span.SetAttributes(attrs...)
 	}
-	labels := s.succeeded
-	if c.reason != nil {
-		// The error that the chain returned is one attempt's; what Send returns
-		// is made from the outcomes.
-		f := explain(c.reason, core.StagePolicy)
-		f.mark(span)
-		labels = s.failed(f.kind)
-	}
-	t.deliveryDuration.Record(ctx, took.Seconds(), labels.record...)
+	// The error that the chain returned is one attempt's; what Send returns is
+	// made from the outcomes.
+	s.measure(ctx, t.deliveryDuration, took, mark(span, c.reason, core.StagePolicy))
 	if size >= 0 {
 		t.messageSize.Record(ctx, size, s.succeeded.record...)
 	}
@@ -121,6 +93,18 @@ func (t *observer) countRecipients(ctx context.Context, s *server, results []cor
 		labels := newLabels(s.attrs, RecipientOutcomeKey.String(k.outcome.String()), semconv.ErrorTypeKey.String(k.kind))
 		t.recipients.Add(ctx, n, labels.add...)
 	}
+}
+
+// appendContent appends what is known of the content: its size, and the name that
+// the server gave it.
+func appendContent(attrs []attribute.KeyValue, size int64, queueID string) []attribute.KeyValue {
+	if size >= 0 {
+		attrs = append(attrs, MessageSizeKey.Int64(size))
+	}
+	if isQueueID(queueID) {
+		attrs = append(attrs, MessageQueueIDKey.String(queueID))
+	}
+	return attrs
 }
 
 // isQueueID reports whether a server's word for a message looks like one that

@@ -7,9 +7,9 @@
 //		Interceptors: []core.Interceptor{tel, ...}, ...})
 //
 // Put it first: it then sees what the interceptors behind it do, their retries
-// among it. Without options it uses the global providers of package otel, which
-// may be set before or after; without an OpenTelemetry SDK it does next to
-// nothing.
+// among it. It does not touch content, so a signer may stand on either side of
+// it. Without options it uses the global providers of package otel, which may be
+// set before or after; without an OpenTelemetry SDK it does next to nothing.
 //
 // # What is never recorded
 //

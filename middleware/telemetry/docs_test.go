@@ -62,11 +62,13 @@ func everything(t *testing.T) *observed {
 		s.tls, s.announce = serverTLS, []string{"AUTH PLAIN", "PIPELINING"}
 		client := o.client(serve(t, s), good, interceptors(again()))
 		_, _ = send(t, client, letter(bob, carol))
+		_, _ = send(t, client, letter(bob))
 	}
 	run(&smtpServer{})
 	run(refuse(carol, "451 4.7.1 greylisted"))
 	run(&smtpServer{answer: once("AUTH", "535 5.7.8 wrong")})
 	run(&smtpServer{answer: once("MAIL", hangUp)})
+	run(&smtpServer{answer: nth(2, "MAIL", hangUp)}) // on a kept session
 	return o
 }
 

@@ -19,41 +19,41 @@ func (t *observer) exchange(next core.ExchangeFunc) core.ExchangeFunc {
 			return next(ctx, x)
 		}
 		ctx, span := t.tracer.Start(ctx, SpanExchange)
-		if !span.IsRecording() {
-			err = next(ctx, x)
-			span.End()
-			return err
-		}
-		returned := false
+		err = errAborted // unless next returns
 		defer func() {
-			if !returned {
-				err = errAborted
+			if span.IsRecording() {
+				exchanged(span, x, err)
 			}
-			exchanged(span, x, err)
 			span.End()
 		}()
-		err = next(ctx, x)
-		returned = true
-		return err
+		return next(ctx, x)
 	}
 }
 
 // exchanged reports how an exchange ended.
 func exchanged(span trace.Span, x *core.Exchange, err error) {
-	commands := make([]string, len(x.Commands))
-	for i := range x.Commands {
-		commands[i] = nameOf(&x.Commands[i])
-	}
-	replies := make([]int, len(x.Replies))
-	var refusal core.Reply // the first
-	for i, r := range x.Replies {
-		replies[i] = r.Code
-		if r.Code >= 400 && refusal.Code == 0 {
-			refusal = r
+	var (
+		commands = make([]string, 0, len(x.Commands))
+		replies  = make([]int, 0, len(x.Replies))
+		refusal  core.Reply // the first
+		stage    core.Stage // its stage, or else that of the first command
+	)
+	for c, list := range x.Pairs() {
+		if c != nil {
+			commands = append(commands, nameOf(c))
+		}
+		if stage == 0 {
+			stage = stageOf(c)
+		}
+		for _, r := range list {
+			replies = append(replies, r.Code)
+			if r.Code >= 400 && refusal.Code == 0 {
+				refusal, stage = r, stageOf(c)
+			}
 		}
 	}
 	var attrs []attribute.KeyValue
-	if len(commands) > 0 { // the greeting has none
+	if len(commands) > 0 {
 		attrs = append(attrs, ExchangeCommandsKey.StringSlice(commands))
 	}
 	if len(replies) > 0 {
@@ -62,11 +62,20 @@ func exchanged(span trace.Span, x *core.Exchange, err error) {
 	span.SetAttributes(attrs...)
 	switch {
 	case err != nil:
-		explain(err, core.StageCommand).mark(span)
+		mark(span, err, stage)
 	case refusal.Code != 0:
 		span.SetStatus(codes.Error, "")
-		span.SetAttributes(appendReply([]attribute.KeyValue{semconv.ErrorTypeKey.String(strconv.Itoa(refusal.Code))}, refusal)...)
+		attrs = []attribute.KeyValue{semconv.ErrorTypeKey.String(strconv.Itoa(refusal.Code)), ErrorStageKey.String(stage.String())}
+		span.SetAttributes(appendReply(attrs, refusal)...)
 	}
+}
+
+// stageOf returns the stage of a command, or of the greeting, which has none.
+func stageOf(c *core.Command) core.Stage {
+	if c == nil {
+		return core.StageConnect
+	}
+	return c.Stage()
 }
 
 // nameOf names a command, and nothing of what it carries.

@@ -3,6 +3,7 @@ package telemetry_test
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -40,6 +41,7 @@ func TestExchangesAreSpansOnRequestWithVerbsAndCodesAndNothingElse(t *testing.T)
 	}{
 		"without pipelining": {nil, []string{"MAIL -> 250", "RCPT -> 250", "RCPT -> 550", "DATA -> 354", "content -> 250"}},
 		"with pipelining":    {[]string{"PIPELINING"}, []string{"MAIL RCPT RCPT DATA -> 250 250 550 354", "content -> 250"}},
+		"with chunking":      {[]string{"PIPELINING", "CHUNKING"}, []string{"MAIL RCPT RCPT BDAT -> 250 250 550 250"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := observe(t, telemetry.WithExchangeSpans())
@@ -60,15 +62,37 @@ func TestExchangesAreSpansOnRequestWithVerbsAndCodesAndNothingElse(t *testing.T)
 	}
 }
 
-func TestAnExchangeWithARefusalIsAnErrorWithItsCode(t *testing.T) {
+func TestAnExchangeWithARefusalIsAnErrorWithItsCodeAndTheStageOfItsCommand(t *testing.T) {
 	o := observe(t, telemetry.WithExchangeSpans())
-	_, _ = send(t, o.client(serve(t, &smtpServer{answer: once("MAIL", "452 4.3.1 full")})), letter(bob))
+	s := refuse(carol, "452 4.3.1 full")
+	s.announce = []string{"PIPELINING"}
+	_, _ = send(t, o.client(serve(t, s)), letter(bob, carol))
 	for _, s := range o.named(telemetry.SpanExchange) {
-		if verbs, _ := attr(s.Attributes(), "postrider.exchange.commands").([]string); slices.Equal(verbs, []string{"MAIL"}) {
-			wantAttrs(t, "MAIL", s.Attributes(), map[attribute.Key]any{"error.type": "452", "postrider.reply.code": int64(452), "postrider.reply.enhanced_code": "4.3.1"})
+		if verbs, _ := attr(s.Attributes(), "postrider.exchange.commands").([]string); slices.Contains(verbs, "MAIL") {
+			wantAttrs(t, "MAIL", s.Attributes(), map[attribute.Key]any{
+				"error.type": "452", "postrider.error.stage": "rcpt", "postrider.reply.code": int64(452), "postrider.reply.enhanced_code": "4.3.1"})
 		} else {
 			wantSuccess(t, s)
 		}
+	}
+}
+
+func TestAnExchangeThatFailsHasTheStageOfItsCommand(t *testing.T) {
+	for verb, stage := range map[string]string{"": "connect", "EHLO": "hello", "MAIL": "mail", core.EndOfData: "content"} {
+		o := observe(t, telemetry.WithExchangeSpans())
+		no := core.Interceptor{Name: "no", Exchange: func(next core.ExchangeFunc) core.ExchangeFunc {
+			return func(ctx context.Context, x *core.Exchange) error {
+				if verb == "" && len(x.Commands) == 0 || len(x.Commands) > 0 && x.Commands[0].Verb == verb {
+					return errors.New("not today")
+				}
+				return next(ctx, x)
+			}
+		}}
+		if _, err := send(t, o.client(serve(t, &smtpServer{}), interceptors(no)), letter(bob)); err == nil {
+			t.Fatal("Send succeeded")
+		}
+		list := o.named(telemetry.SpanExchange)
+		wantFailure(t, list[len(list)-1], "local", stage, "local")
 	}
 }
 

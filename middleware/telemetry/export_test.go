@@ -2,8 +2,5 @@ package telemetry
 
 import "github.com/postrider/postrider/core"
 
-// Explain returns what is said about an error.
-func Explain(err error, stage core.Stage) (kind string, class core.Class, outcome core.Outcome) {
-	f := explain(err, stage)
-	return f.kind, f.class, outcomeOf(err)
-}
+// ErrorType returns the value of error.type for an error.
+func ErrorType(err error, stage core.Stage) string { return explain(err, stage).kind }

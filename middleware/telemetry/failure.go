@@ -48,7 +48,7 @@ type failure struct {
 // explain returns what is said about err. stage is where it happened if the
 // error does not know itself.
 func explain(err error, stage core.Stage) failure {
-	f := failure{stage: stage, class: classOf(err)}
+	f := failure{stage: stage, class: core.ClassOf(err)}
 	if e, ok := errors.AsType[*core.Error](err); ok {
 		f.stage, f.reply = e.Stage, e.Reply
 	}
@@ -81,7 +81,7 @@ func kindOf(err error, f failure) string {
 		return errorLocal
 	case f.stage == core.StageConnect:
 		return errorConnectionFailed
-	case errors.Is(err, core.ErrDisconnected), isNetwork(err):
+	case errors.Is(err, core.ErrDisconnected):
 		return errorConnectionLost
 	case f.stage == core.StagePolicy:
 		return errorLocal // an interceptor's "not now"
@@ -97,44 +97,21 @@ func timedOut(err error) bool {
 	return ok && e.Timeout()
 }
 
-func isNetwork(err error) bool {
-	_, ok := errors.AsType[net.Error](err)
-	return ok
-}
-
-// classOf returns the class that the core gives an error.
-func classOf(err error) core.Class {
-	if e, ok := errors.AsType[*core.Error](err); ok {
-		return e.Class
+// mark says on a span why its work failed, if it did, and returns the value of
+// error.type. The status has no description: whatever is safe to say is in the
+// attributes.
+func mark(span trace.Span, err error, stage core.Stage) (kind string) {
+	if err == nil {
+		return ""
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, core.ErrDisconnected) || isNetwork(err) {
-		return core.Temporary
+	f := explain(err, stage)
+	if span.IsRecording() {
+		span.SetStatus(codes.Error, "")
+		attrs := make([]attribute.KeyValue, 0, 5)
+		attrs = append(attrs, semconv.ErrorTypeKey.String(f.kind), ErrorStageKey.String(f.stage.String()), ErrorClassKey.String(f.class.String()))
+		span.SetAttributes(appendReply(attrs, f.reply)...)
 	}
-	return core.Local
-}
-
-// outcomeOf returns the outcome that the core gives a recipient whom an error
-// left pending.
-func outcomeOf(err error) core.Outcome {
-	switch {
-	case errors.Is(err, core.ErrUnknownOutcome):
-		return core.Unknown
-	case err != nil && classOf(err) == core.Temporary:
-		return core.Deferred
-	}
-	return core.Refused
-}
-
-// mark says on a span that its work failed. The status has no description:
-// whatever is safe to say is in the attributes.
-func (f failure) mark(span trace.Span) {
-	if !span.IsRecording() {
-		return
-	}
-	span.SetStatus(codes.Error, "")
-	attrs := make([]attribute.KeyValue, 0, 5)
-	attrs = append(attrs, semconv.ErrorTypeKey.String(f.kind), ErrorStageKey.String(f.stage.String()), ErrorClassKey.String(f.class.String()))
-	span.SetAttributes(appendReply(attrs, f.reply)...)
+	return f.kind
 }
 
 // appendReply appends the codes of a reply, if there was one.

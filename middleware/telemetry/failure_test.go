@@ -45,16 +45,17 @@ func errorCases() []errorCase {
 		{e(core.StageConnect, core.Temporary, 0, lost), core.StagePolicy, "connection_failed"},
 		{&net.OpError{Err: errors.New("refused")}, core.StageConnect, "connection_failed"},
 		{e(core.StageHello, core.Temporary, 0, lost), core.StagePolicy, "connection_lost"},
-		{&net.OpError{Err: errors.New("reset")}, core.StageContent, "connection_lost"},
+		{&net.OpError{Err: errors.New("refused")}, core.StagePolicy, "local"}, // of an interceptor's database, say
 		{errors.New("suppressed"), core.StagePolicy, "local"},
 		{e(core.StagePolicy, core.Temporary, 0, errors.New("no token")), core.StagePolicy, "local"},
 		{e(core.StageAuth, core.Permanent, 0, errors.New("the server was not authenticated")), core.StagePolicy, "_OTHER"},
+		{e(core.StageAuth, core.Temporary, 0, &net.OpError{Err: errors.New("no token service")}), core.StagePolicy, "_OTHER"},
 	}
 }
 
 func TestErrorTypeIsTheReplyCodeOrOneOfAFewWords(t *testing.T) {
 	for _, c := range errorCases() {
-		if kind, _, _ := telemetry.Explain(c.err, c.stage); kind != c.kind {
+		if kind := telemetry.ErrorType(c.err, c.stage); kind != c.kind {
 			t.Errorf("%v: error.type is %q, want %q", c.err, kind, c.kind)
 		}
 	}
@@ -75,25 +76,5 @@ func TestTheTableOfErrorTypesIsComplete(t *testing.T) {
 	slices.Sort(want)
 	if !slices.Equal(have, want) {
 		t.Errorf("docs/telemetry.md has %q, the code %q", want, have)
-	}
-}
-
-func TestAClassAndAnOutcomeAreThoseThatTheCoreWouldGive(t *testing.T) {
-	for _, c := range []struct {
-		err     error
-		class   core.Class
-		outcome core.Outcome
-	}{
-		{errors.New("x"), core.Local, core.Refused},
-		{context.Canceled, core.Temporary, core.Deferred},
-		{&net.OpError{Err: errors.New("x")}, core.Temporary, core.Deferred},
-		{&core.Error{Class: core.Permanent}, core.Permanent, core.Refused},
-		{&core.Error{Class: core.Temporary}, core.Temporary, core.Deferred},
-		{&core.Error{Class: core.Temporary, Err: core.ErrUnknownOutcome}, core.Temporary, core.Unknown},
-	} {
-		_, class, outcome := telemetry.Explain(c.err, core.StagePolicy)
-		if class != c.class || outcome != c.outcome {
-			t.Errorf("%v: class %v and outcome %v, want %v and %v", c.err, class, outcome, c.class, c.outcome)
-		}
 	}
 }

@@ -43,7 +43,7 @@ func newInstruments(meter metric.Meter) (*instruments, error) {
 	m.recipients, errs[1] = meter.Int64Counter(MetricDeliveryRecipients, metric.WithUnit("{recipient}"),
 		metric.WithDescription("Recipients of finished deliveries, by outcome."))
 	m.retries, errs[2] = meter.Int64Counter(MetricDeliveryRetries, metric.WithUnit("{attempt}"),
-		metric.WithDescription("Attempts beyond the first of their delivery."))
+		metric.WithDescription("Attempts for recipients who had been tried before."))
 	m.attemptDuration, errs[3] = seconds(MetricAttemptDuration, "Duration of attempts: one transaction each.", attemptSeconds)
 	m.messageSize, errs[4] = meter.Int64Histogram(MetricMessageSize, metric.WithUnit("By"),
 		metric.WithDescription("Size of the content of deliveries that came to an attempt."), metric.WithExplicitBucketBoundaries(messageBytes...))

@@ -12,34 +12,49 @@ import (
 	"github.com/postrider/postrider/middleware/telemetry"
 )
 
-func TestTheMessageSizeIsThatOfTheContentThatLaterInterceptorsMade(t *testing.T) {
-	o := observe(t)
-	header := core.Interceptor{Name: "header", Content: func(next core.ContentFunc) core.ContentFunc {
+func TestTheMessageSizeIsThatOfTheContentAsSignedOnWhicheverSideOfTheSigner(t *testing.T) {
+	signer := core.Interceptor{Name: "signer", Signs: true, Content: func(next core.ContentFunc) core.ContentFunc {
 		return func(ctx context.Context, c *core.Content) error {
 			c.Prepend("X-A: b\r\n")
 			return next(ctx, c)
 		}
 	}}
-	if _, err := send(t, o.client(serve(t, &smtpServer{}), interceptors(header)), letter(bob)); err != nil {
-		t.Fatal(err)
+	for _, behind := range []bool{false, true} {
+		o := observe(t)
+		list := []core.Interceptor{o.tel, signer}
+		if behind {
+			list[0], list[1] = list[1], list[0]
+		}
+		if _, err := send(t, newClient(t, serve(t, &smtpServer{}), interceptors(list...)), letter(bob)); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{telemetry.SpanDelivery, telemetry.SpanAttempt} {
+			wantAttrs(t, name, o.one(name).Attributes(), map[attribute.Key]any{"postrider.message.size": int64(27 + 8)})
+		}
 	}
-	wantAttrs(t, "delivery", o.one(telemetry.SpanDelivery).Attributes(), map[attribute.Key]any{"postrider.message.size": int64(27 + 8)})
 }
 
 func TestABodyThatPanicsIsNotBlamedOnTelemetry(t *testing.T) {
-	o := observe(t)
-	m := letter(bob)
-	m.Body = badBody{m.Body}
-	_, err := send(t, o.client(serve(t, &smtpServer{})), m)
-	p, ok := errors.AsType[*core.PanicError](err)
-	if !ok || strings.Contains(p.Where, "telemetry") {
-		t.Errorf("Send: %v, want the panic of the body", err)
+	for name, body := range map[string]core.Body{"size": badSize{core.String("x")}, "form": badForm{core.String("x")}} {
+		o := observe(t)
+		m := letter(bob)
+		m.Body = body
+		_, err := send(t, o.client(serve(t, &smtpServer{})), m)
+		p, ok := errors.AsType[*core.PanicError](err)
+		if !ok || strings.Contains(p.Where, "telemetry") {
+			t.Errorf("%s: Send: %v, want the panic of the body", name, err)
+		}
+		wantFailure(t, o.one(telemetry.SpanAttempt), "panic", "policy", "local")
 	}
 }
 
-type badBody struct{ core.Body }
+type badSize struct{ core.Body }
 
-func (badBody) Size() int64 { panic("no size") }
+func (badSize) Size() int64 { panic("no size") }
+
+type badForm struct{ core.Body }
+
+func (badForm) Form() (core.Form, bool) { panic("no form") }
 
 func TestAWordOfTheServerThatMayBeAnAddressIsNoQueueID(t *testing.T) {
 	for _, reply := range []string{"queued as bob1@recipient.example", "queued as recipient", "queued as " + strings.Repeat("A1", 40), "thanks"} {

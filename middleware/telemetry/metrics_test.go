@@ -112,7 +112,7 @@ func TestTheErrorTypeOfSpanAndMetricIsTheSame(t *testing.T) {
 	}
 }
 
-func TestAttemptsBeyondTheFirstAreRetries(t *testing.T) {
+func TestAttemptsForThoseWhoWereTriedBeforeAreRetries(t *testing.T) {
 	o := observe(t)
 	address := serve(t, &smtpServer{answer: once("RCPT", "451 4.7.1 later")})
 	if _, err := send(t, o.client(address, interceptors(again())), letter(bob)); err != nil {
@@ -121,6 +121,19 @@ func TestAttemptsBeyondTheFirstAreRetries(t *testing.T) {
 	m := o.metrics()
 	wantCounts(t, m[telemetry.MetricDeliveryRetries], map[attribute.Set]int64{labelled(t, address): 1})
 	wantCounts(t, m[telemetry.MetricDeliveryRecipients], map[attribute.Set]int64{labelled(t, address, outcome("accepted")): 1})
+}
+
+func TestAMessageInSeveralPartsIsNotRetried(t *testing.T) {
+	o := observe(t)
+	if _, err := send(t, o.client(serve(t, &smtpServer{announce: []string{"LIMITS RCPTMAX=1"}})), letter(bob, carol)); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(o.named(telemetry.SpanAttempt)); n != 2 {
+		t.Errorf("there are %d attempts, want 2", n)
+	}
+	if _, ok := o.metrics()[telemetry.MetricDeliveryRetries]; ok {
+		t.Error("a retry was counted")
+	}
 }
 
 func TestAuthenticationsAreMeasuredByMechanismOrError(t *testing.T) {
@@ -134,8 +147,8 @@ func TestAuthenticationsAreMeasuredByMechanismOrError(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantDurations(t, o.metrics()[telemetry.MetricAuthDuration], map[attribute.Set]uint64{
-		labelled(t, address, attribute.String("postrider.auth.mechanism", "PLAIN")): 1,
-		labelled(t, address, errorType("454")):                                      1,
+		labelled(t, address, attribute.String("postrider.auth.mechanism", "PLAIN")):                   1,
+		labelled(t, address, attribute.String("postrider.auth.mechanism", "PLAIN"), errorType("454")): 1,
 	})
 }
 

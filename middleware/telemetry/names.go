@@ -46,8 +46,8 @@ const (
 	// ConnectionReusedKey is whether the session had an attempt before.
 	ConnectionReusedKey = attribute.Key("postrider.connection.reused")
 
-	// MessageSizeKey is the size of the content in octets, as sent, before
-	// dot-stuffing.
+	// MessageSizeKey is the size of the content in octets, line ends made right
+	// and before dot-stuffing.
 	MessageSizeKey = attribute.Key("postrider.message.size")
 	// MessageQueueIDKey is the name that the server gave the message.
 	MessageQueueIDKey = attribute.Key("postrider.message.queue_id")
@@ -82,7 +82,8 @@ const (
 
 	// TLSVerifiedKey is whether the server's certificate verified.
 	TLSVerifiedKey = attribute.Key("postrider.tls.verified")
-	// AuthMechanismKey is the SASL mechanism that authenticated the session.
+	// AuthMechanismKey is the SASL mechanism that authenticated the session, or
+	// that an authentication was tried with.
 	AuthMechanismKey = attribute.Key("postrider.auth.mechanism")
 
 	// ExchangeCommandsKey is the verbs of an exchange, without arguments.

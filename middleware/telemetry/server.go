@@ -1,11 +1,14 @@
 package telemetry
 
 import (
+	"context"
 	"net"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
@@ -18,8 +21,8 @@ type server struct {
 	endpoint core.Endpoint
 	attrs    []attribute.KeyValue
 
-	startDelivery []trace.SpanStartOption
-	startConnect  []trace.SpanStartOption
+	startInternal []trace.SpanStartOption
+	startClient   []trace.SpanStartOption
 	succeeded     labels // of durations
 	accepted      labels // of recipients
 }
@@ -45,16 +48,21 @@ func newServer(e core.Endpoint) *server {
 	}
 	s.attrs = append(s.attrs, semconv.NetworkProtocolNameKey.String(e.Protocol.String()))
 	// Samplers see only what a span starts with.
-	s.startDelivery = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindInternal), trace.WithAttributes(s.attrs...)}
-	s.startConnect = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(s.attrs...)}
+	s.startInternal = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindInternal), trace.WithAttributes(s.attrs...)}
+	s.startClient = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(s.attrs...)}
 	s.succeeded = newLabels(s.attrs)
 	s.accepted = newLabels(s.attrs, RecipientOutcomeKey.String(core.Accepted.String()))
 	return s
 }
 
-// failed returns the labels of a duration of what has failed.
-func (s *server) failed(kind string) labels {
-	return newLabels(s.attrs, semconv.ErrorTypeKey.String(kind))
+// measure records how long something took. kind is the value of error.type if it
+// failed, else "".
+func (s *server) measure(ctx context.Context, h metric.Float64Histogram, took time.Duration, kind string) {
+	labels := s.succeeded
+	if kind != "" && h.Enabled(ctx) {
+		labels = newLabels(s.attrs, semconv.ErrorTypeKey.String(kind))
+	}
+	h.Record(ctx, took.Seconds(), labels.record...)
 }
 
 // addressOf returns the values of server.address and server.port.
@@ -71,23 +79,4 @@ func addressOf(e core.Endpoint) (string, int) {
 		return host, 0
 	}
 	return host, port
-}
-
-// peerAttributes says which address a connection has led to.
-func peerAttributes(addr net.Addr) []attribute.KeyValue {
-	switch a := addr.(type) {
-	case nil:
-		return nil
-	case *net.TCPAddr:
-		ip := a.AddrPort().Addr().Unmap()
-		return []attribute.KeyValue{
-			semconv.NetworkTransportTCP,
-			semconv.NetworkPeerAddressKey.String(ip.String()),
-			semconv.NetworkPeerPortKey.Int(a.Port),
-		}
-	case *net.UnixAddr:
-		return []attribute.KeyValue{semconv.NetworkTransportUnix, semconv.NetworkPeerAddressKey.String(a.Name)}
-	}
-	// A transport of the user's: its address can be anything.
-	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -76,7 +77,7 @@ func (c *smtpSession) run() {
 		if err != nil {
 			return
 		}
-		verb, _, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
+		verb, argument, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
 		switch verb {
 		case "EHLO", "LHLO":
 			if !c.say(string(line), c.hello()) {
@@ -111,6 +112,14 @@ func (c *smtpSession) run() {
 				continue
 			}
 			if !skipContent(in) || !c.say(".", "250 2.0.0 Ok: queued as 4Fx12c3D5Z") {
+				return
+			}
+		case "BDAT":
+			size, err := strconv.Atoi(strings.TrimSuffix(argument, " LAST"))
+			if err != nil {
+				return
+			}
+			if _, err := in.Discard(size); err != nil || !c.say(".", "250 2.0.0 Ok: queued as 4Fx12c3D5Z") {
 				return
 			}
 		case "QUIT":
@@ -185,10 +194,13 @@ func refuse(recipient, reply string) *smtpServer {
 }
 
 // once answers the first command of a verb with a reply, and the next as usual.
-func once(verb, reply string) func(line string) string {
-	var done atomic.Bool
+func once(verb, reply string) func(line string) string { return nth(1, verb, reply) }
+
+// nth answers the n-th command of a verb with a reply, and the others as usual.
+func nth(n int32, verb, reply string) func(line string) string {
+	var seen atomic.Int32
 	return func(line string) string {
-		if strings.HasPrefix(line, verb) && !done.Swap(true) {
+		if strings.HasPrefix(line, verb) && seen.Add(1) == n {
 			return reply
 		}
 		return usual

@@ -1,6 +1,8 @@
 package telemetry
 
 import (
+	"errors"
+
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/postrider/postrider/core"
@@ -16,8 +18,7 @@ type tally struct {
 	reason error
 }
 
-// add counts one recipient. err is what a recipient without an outcome will get
-// his from.
+// add counts one recipient. err is what the work returned.
 func (c *tally) add(r *core.RecipientResult, err error) {
 	outcome, why := settled(r, err)
 	c.total++
@@ -27,22 +28,27 @@ func (c *tally) add(r *core.RecipientResult, err error) {
 	}
 }
 
-// settled returns the outcome of a recipient and the reason for it. The core
-// settles those who are still pending when the interceptors have returned.
+// settled returns the outcome of a recipient and the reason for it. One whom an
+// interceptor kept from being tried is pending still: what the work returned
+// will decide, when all interceptors have returned.
 func settled(r *core.RecipientResult, err error) (core.Outcome, error) {
-	switch {
-	case r.Outcome == core.Accepted:
-		return core.Accepted, nil
-	case r.Outcome != core.Pending:
+	if r.Outcome != core.Pending {
 		return r.Outcome, r.Err
-	case err == nil:
+	}
+	if err == nil {
 		err = core.ErrNextSkipped
 	}
-	return outcomeOf(err), err
+	switch {
+	case errors.Is(err, core.ErrUnknownOutcome):
+		return core.Unknown, err
+	case core.ClassOf(err) == core.Temporary:
+		return core.Deferred, err
+	}
+	return core.Refused, err
 }
 
-// attributes returns the counts.
-func (c *tally) attributes(attrs []attribute.KeyValue) []attribute.KeyValue {
+// appendCounts appends the counts.
+func (c *tally) appendCounts(attrs []attribute.KeyValue) []attribute.KeyValue {
 	return append(attrs,
 		RecipientsTotalKey.Int(c.total),
 		RecipientsAcceptedKey.Int(c.outcomes[core.Accepted]),

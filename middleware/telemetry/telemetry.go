@@ -31,7 +31,6 @@ func New(opts ...Option) (core.Interceptor, error) {
 		Name:     "telemetry",
 		Delivery: t.delivery,
 		Attempt:  t.attempt,
-		Content:  t.content,
 		Connect:  t.connect,
 	}
 	if o.exchanges {
