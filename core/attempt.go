@@ -33,8 +33,9 @@ func (a *Attempt) Results() []RecipientResult { return a.delivery.receipt.Recipi
 // Endpoint returns the endpoint of the session.
 func (a *Attempt) Endpoint() Endpoint { return a.session.config.endpoint }
 
-// ContentSize returns how many octets the content has, line ends made right, once
-// next has returned; -1 if that is unknown, or if it was not come to.
+// ContentSize returns how many octets the content has, once next has returned:
+// with line ends made right if its form is known, else as its Size says. It is
+// -1 if that is unknown, or if it was not come to.
 func (a *Attempt) ContentSize() int64 {
 	if a.t.body == nil {
 		return -1
@@ -42,7 +43,7 @@ func (a *Attempt) ContentSize() int64 {
 	if f, ok := formOf(a.t.body); ok {
 		return f.Size
 	}
-	return -1
+	return a.t.body.Size()
 }
 
 // Peer returns what is known of the server. It is another one after next if the

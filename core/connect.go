@@ -49,17 +49,18 @@ func (c *Connect) Set(key, value any) {
 }
 
 // openSession is the end of the connect chain.
-func openSession(ctx context.Context, c *Connect) error {
+func openSession(ctx context.Context, c *Connect) (err error) {
 	if err := c.once.begin("connect"); err != nil {
 		return err
 	}
+	defer contain("a function of the configuration", &err)
 	s := c.session
 	if err := c.step("dial", func() error { return s.dial(ctx) }); err != nil {
 		return err
 	}
 	s.conn.watch(ctx)
 	defer s.conn.unwatch()
-	err := c.converse(ctx)
+	err = c.converse(ctx)
 	if err != nil {
 		s.conn.kill(err)
 	}

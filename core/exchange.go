@@ -172,7 +172,13 @@ func (x *Exchange) takeParams() error {
 }
 
 // roundTrip writes what an exchange has to write and reads its replies.
-func (s *Session) roundTrip(x *Exchange) error {
+func (s *Session) roundTrip(x *Exchange) (err error) {
+	defer func() {
+		if _, ok := err.(*PanicError); ok {
+			s.conn.kill(err)
+		}
+	}()
+	defer contain("the transport's connection", &err)
 	s.group.Reset()
 	for i := range x.sent {
 		c := &x.sent[i]

@@ -73,9 +73,10 @@ func (o *outgoing) openSource(ctx context.Context, b Body) error {
 }
 
 // read passes the content to add, part by part.
-func (o *outgoing) read(ctx context.Context, buffer []byte, add func([]byte) error) error {
+func (o *outgoing) read(ctx context.Context, buffer []byte, add func([]byte) error) (err error) {
+	defer contain("the message's body", &err)
 	if o.later != nil {
-		if err := o.openSource(ctx, o.later); err != nil {
+		if err = o.openSource(ctx, o.later); err != nil {
 			return err
 		}
 	}

@@ -18,11 +18,15 @@ import (
 type dialogue struct {
 	page *page
 
-	mu        sync.Mutex
-	secured   bool          // the TLS of this session was mentioned
-	mentioned error         // the last one that was
-	due       time.Time     // when retry's last wait is over
-	tries     map[int][]try // by recipient
+	mu    sync.Mutex
+	due   time.Time     // when retry's last wait is over
+	tries map[int][]try // by recipient
+}
+
+// session is what is kept with a session.
+type session struct {
+	secured   bool  // its TLS was mentioned
+	mentioned error // the last one that was
 }
 
 // try is what one attempt came to for one recipient.
@@ -56,16 +60,12 @@ func (d *dialogue) delivery(next core.DeliverFunc) core.DeliverFunc {
 func (d *dialogue) connect(next core.ConnectFunc) core.ConnectFunc {
 	return func(ctx context.Context, c *core.Connect) error {
 		d.note("opening %s", c.Endpoint.URL)
-		d.mu.Lock()
-		d.secured = false
-		d.mu.Unlock()
+		s := &session{}
+		c.Set(d, s)
 		err := next(ctx, c)
-		d.mu.Lock()
-		mentioned := d.mentioned
-		d.mu.Unlock()
 		switch {
 		case err == nil:
-		case mentioned != nil && errors.Is(err, mentioned):
+		case errors.Is(err, s.mentioned):
 			d.note("no session")
 		default:
 			d.note("no session: %v", err)
@@ -89,7 +89,8 @@ func (d *dialogue) attempt(next core.AttemptFunc) core.AttemptFunc {
 
 func (d *dialogue) exchange(next core.ExchangeFunc) core.ExchangeFunc {
 	return func(ctx context.Context, x *core.Exchange) error {
-		d.mentionTLS(x.Peer())
+		s := x.Value(d).(*session)
+		d.mentionTLS(s, x.Peer())
 		var lines []said
 		for i := range x.Commands {
 			lines = append(lines, said{asking, x.Commands[i].String()})
@@ -104,9 +105,7 @@ func (d *dialogue) exchange(next core.ExchangeFunc) core.ExchangeFunc {
 		}
 		d.say("S:", lines)
 		if err != nil {
-			d.mu.Lock()
-			d.mentioned = err
-			d.mu.Unlock()
+			s.mentioned = err
 			d.note("%v", err)
 		}
 		return err
@@ -129,13 +128,11 @@ func (d *dialogue) pause(_ context.Context, p retry.Pause) {
 }
 
 // mentionTLS says once for each session how it is protected.
-func (d *dialogue) mentionTLS(peer *core.Peer) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if peer.TLS == nil || d.secured {
+func (d *dialogue) mentionTLS(s *session, peer *core.Peer) {
+	if peer.TLS == nil || s.secured {
 		return
 	}
-	d.secured = true
+	s.secured = true
 	verified := "certificate verified for " + peer.ServerName
 	if peer.TLSError != nil {
 		verified = "certificate NOT verified: " + peer.TLSError.Error()

@@ -85,7 +85,7 @@ func (f *flags) job() (*job, error) {
 		}
 		j.message.Body = core.File(f.message)
 	}
-	return j, nil
+	return j, j.message.Check() // an address that no server would take
 }
 
 // checkFile reports why a message cannot be read from a file.

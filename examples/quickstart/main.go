@@ -39,13 +39,6 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// isLocal reports whether it is this side that would not send, and nothing but a
-// change to what it was given can help.
-func isLocal(err error) bool {
-	e, ok := errors.AsType[*core.Error](err)
-	return ok && e.Class == core.Local
-}
-
 // run is the program. It returns its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fail := func(status int, err error) int {
@@ -60,12 +53,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		return fail(badlyInvoked, err)
 	}
-	var server *embedded
-	j, err := f.job()
-	if err != nil {
-		return fail(badlyInvoked, err)
-	}
-	if f.url == "" {
+	var (
+		server *embedded
+		j      *job
+	)
+	if f.url != "" {
+		if j, err = f.job(); err != nil {
+			return fail(badlyInvoked, err)
+		}
+	} else {
 		if server, err = startEmbedded(); err != nil {
 			return fail(notAccepted, err)
 		}
@@ -95,9 +91,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	p.section("Dialogue", "C: the client, S: the server; milliseconds since the start")
 	receipt, err := client.Send(ctx, j.message)
 	_ = client.Close() // now, so that the dialogue has its end
-	if receipt.Attempts == 0 && isLocal(err) {
-		return fail(badlyInvoked, err) // nothing was opened
-	}
 	p.section("Spans", "the trace of this delivery, as OpenTelemetry has it; milliseconds")
 	drawSpans(p, spans.GetSpans())
 	p.section("Recipients", "what became of the message for each, and the server's reply to every attempt")

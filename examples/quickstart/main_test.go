@@ -70,11 +70,9 @@ func TestEmbedded(t *testing.T) {
 		`.* S: 235 .*`,
 		`.* -- attempt 1, to 3 recipients`,
 		`.* C: ┌ MAIL FROM:<orders@shop.example> .*`,
-		`.* C: └ DATA`,
+		`.* C: └ BDAT \d+ LAST \[content\]`,
 		`.* S: │ 450 4.2.0 Greylisted.*`,
-		`.* S: └ 354 .*`,
-		`.* C: \[content, \d+ octets\] \.`,
-		`.* S: 250 2.0.0 OK: queued as Q1`,
+		`.* S: └ 250 2.0.0 OK: queued as Q1`,
 		`.* -- retry waits 50.0 ms, then tries 1 recipient again`,
 		`.* -- attempt 2, to 1 recipient`,
 		`.* C: QUIT`,
@@ -244,8 +242,8 @@ func TestBadInput(t *testing.T) {
 		if !strings.HasPrefix(errs, "quickstart: ") || !strings.Contains(errs, test.want) || strings.Count(errs, "\n") != 1 || strings.Contains(errs, "secret") {
 			t.Errorf("%s: error %q, want one line with %q", name, errs, test.want)
 		}
-		if strings.Contains(out, "S: 220") {
-			t.Errorf("%s: a server was asked:\n%s", name, out)
+		if out != "" {
+			t.Errorf("%s: there is output:\n%s", name, out)
 		}
 	}
 	if n := len(e.arrivals()); n != 0 {
