@@ -62,6 +62,10 @@ func New(config Config) (core.Interceptor, error) {
 	}
 	return core.Interceptor{Name: Name, Signs: true, Content: func(next core.ContentFunc) core.ContentFunc {
 		return func(ctx context.Context, c *core.Content) error {
+			if m := c.Message(); m != nil && m.Binary {
+				return refusal("encode the content and leave Message.Binary unset, or send it unsigned",
+					"the message is binary, and a signature over it would not survive the first server without BINARYMIME")
+			}
 			body, err := s.sign(ctx, c.Body)
 			if err != nil {
 				return err

@@ -175,6 +175,16 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 }
 
+func TestABinaryMessageIsRefused(t *testing.T) {
+	s := &server{}
+	client := newClient(t, s.listen(t), mustNew(t, dkim.Config{Signatures: []dkim.Signature{rsaSignature()}}))
+	m := message(core.String(header + "\r\nHello.\r\n"))
+	m.Binary = true
+	if _, err := client.Send(t.Context(), m); err == nil || !strings.Contains(err.Error(), "binary") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAllowLongLines(t *testing.T) {
 	got := send(t, dkim.Config{Signatures: []dkim.Signature{rsaSignature()}, AllowLongLines: true}, core.String(header+"\r\n"+strings.Repeat("x", 100_000)+"\r\n"))
 	if v := verify(t, got); v[0].Err != nil {
