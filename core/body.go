@@ -46,6 +46,9 @@ type Form struct {
 	EightBit bool
 	// Size is the number of octets once line ends are right (RFC 1870 §3).
 	Size int64
+	// LongestLine is the number of octets in the longest line, its end not
+	// counted. A bare CR does not end one here.
+	LongestLine int
 }
 
 // formOf asks a body for its form.
@@ -261,6 +264,7 @@ func (s segments) Form() (Form, bool) {
 		all.Canonical = f.Canonical
 		all.EightBit = all.EightBit || f.EightBit
 		all.Size += f.Size
+		all.LongestLine = max(all.LongestLine, f.LongestLine)
 	}
 	return all, true
 }
@@ -432,7 +436,9 @@ func scanForm(p []byte) Form {
 		encoder wire.Encoder
 		scratch [4096]byte
 	)
-	form := Form{EightBit: hasEightBit(p)}
+	var m meter
+	m.add(p)
+	form := Form{EightBit: m.eightBit, LongestLine: m.longest}
 	for rest := p; len(rest) > 0; {
 		_, n, _ := encoder.Encode(scratch[:0], rest) // cannot fail: it does not refuse
 		rest = rest[n:]
@@ -442,6 +448,45 @@ func scanForm(p []byte) Form {
 	// Whatever is not canonical makes the encoder add an octet.
 	form.Canonical = form.Size == int64(len(p))
 	return form
+}
+
+// meter measures content that passes by.
+type meter struct {
+	eightBit bool
+	line     int  // octets in the last line so far
+	cr       bool // the last of them is a CR
+	longest  int
+}
+
+func (m *meter) add(p []byte) {
+	m.eightBit = m.eightBit || hasEightBit(p)
+	for len(p) > 0 {
+		i := bytes.IndexByte(p, '\n')
+		part := p
+		if i >= 0 {
+			part = p[:i]
+		}
+		m.line += len(part)
+		if len(part) > 0 {
+			m.cr = part[len(part)-1] == '\r'
+		}
+		length := m.line
+		if m.cr {
+			length-- // of the line end, or soon to be one
+		}
+		m.longest = max(m.longest, length)
+		if i < 0 {
+			return
+		}
+		m.line, m.cr = 0, false
+		p = p[i+1:]
+	}
+}
+
+// Write is add, for io.Copy. It never fails.
+func (m *meter) Write(p []byte) (int, error) {
+	m.add(p)
+	return len(p), nil
 }
 
 // hasEightBit reports whether p holds an octet above 127.

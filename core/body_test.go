@@ -104,10 +104,19 @@ func TestBody_opensMoreThanOnce(t *testing.T) {
 	}
 }
 
+// longest is the length of the longest line; only an LF, or the CRLF that it is
+// part of, ends one.
+func longest(text string) (n int) {
+	for _, line := range strings.Split(text, "\n") {
+		n = max(n, len(strings.TrimSuffix(line, "\r")))
+	}
+	return n
+}
+
 // RFC 1870 §3 counts the octets that are sent, with each line end as CRLF.
 func TestBody_form(t *testing.T) {
 	for _, text := range append(texts(5), strings.Repeat("x", 5000)+"\n", strings.Repeat("\n", 5000), strings.Repeat("7bit\r\n", 10)+"\x80", strings.Repeat("x", 7)+"\xff\r\n") {
-		want := Form{Canonical: text == naive(text), EightBit: !isASCII(text), Size: int64(len(naive(text)))}
+		want := Form{Canonical: text == naive(text), EightBit: !isASCII(text), Size: int64(len(naive(text))), LongestLine: longest(text)}
 		for name, b := range map[string]Body{"String": String(text), "Bytes": Bytes([]byte(text)), "Render": Render(says(text), 0), "Segments": Segments(String(text))} {
 			if got, ok := formOf(b); got != want || !ok {
 				t.Fatalf("%s of %q has the form %+v, %t, want %+v", name, text, got, ok, want)

@@ -467,68 +467,6 @@ const (
 	sent = "C: hi\nC| .\nS: 250 ok\n"
 )
 
-func TestSend_keepsTheSession(t *testing.T) {
-	t.Run("a second message says no second EHLO", func(t *testing.T) {
-		c := newClient(t, pipelining+envelope+goOn+sent+envelope+goOn+sent+bye, smtptest.Options{})
-		for range 2 {
-			if _, err := c.Send(t.Context(), message("b@example.com")); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-	t.Run("R3 RSET goes in front of the MAIL after a refused one, in the same write", func(t *testing.T) {
-		c := newClient(t, pipelining+envelope+"S: 550 no\nS: 503 no\nS: 503 no\n"+`
-			C: RSET
-			C| MAIL FROM:<a@example.com>
-			C| RCPT TO:<b@example.com>
-			C| DATA
-			S: 250 ok
-			`+goOn+sent+bye, smtptest.Options{})
-		if _, err := c.Send(t.Context(), message("b@example.com")); err == nil {
-			t.Fatal("the refusal was lost")
-		}
-		if _, err := c.Send(t.Context(), message("b@example.com")); err != nil {
-			t.Fatal(err)
-		}
-	})
-	for _, dead := range []string{"CLOSE", "S: 421 4.4.2 idle for too long\nCLOSE"} {
-		t.Run("J4 a kept session that turns out dead costs nobody a retry: "+dead, func(t *testing.T) {
-			c := newClient(t, pipelining+envelope+goOn+sent+envelope+dead+"\n---\n"+pipelining+envelope+goOn+sent+bye, smtptest.Options{})
-			for range 2 {
-				receipt, err := c.Send(t.Context(), message("b@example.com"))
-				if err != nil {
-					t.Fatal(outcomes(receipt), err)
-				}
-			}
-		})
-	}
-	t.Run("B13 octets that wait on a kept session condemn it", func(t *testing.T) {
-		c := newClient(t, pipelining+envelope+goOn+sent+"S: 250 and another thing\nHANG\n---\n"+pipelining+envelope+goOn+sent+bye, smtptest.Options{OverTCP: true})
-		for range 2 {
-			if _, err := c.Send(t.Context(), message("b@example.com")); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-	t.Run("a one-shot body survives a kept session that was dead", func(t *testing.T) {
-		c := newClient(t, pipelining+envelope+goOn+sent+envelope+"CLOSE\n---\n"+pipelining+envelope+goOn+sent+bye, smtptest.Options{})
-		for range 2 {
-			m := message("b@example.com")
-			m.Body = core.Reader(strings.NewReader("hi\n"))
-			if _, err := c.Send(t.Context(), m); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-	t.Run("a new session that dies is not tried again", func(t *testing.T) {
-		c := newClient(t, pipelining+envelope+"CLOSE", smtptest.Options{})
-		receipt, err := c.Send(t.Context(), message("b@example.com"))
-		if got := outcomes(receipt); got != "deferred" || err == nil {
-			t.Error(got, err)
-		}
-	})
-}
-
 func TestSend_parameters(t *testing.T) {
 	const all = "S: 220 hi\nC: EHLO client.example\nS: 250-mx.example\nS: 250-PIPELINING\nS: 250-SIZE 100\nS: 250-8BITMIME\nS: 250 SMTPUTF8\n"
 	for _, tt := range []struct {

@@ -49,6 +49,11 @@ type Config struct {
 	MaskExtensions []string
 	// LineEnds says what happens to bare CR and LF in content.
 	LineEnds LineEnds
+	// EightBit says what happens to 8-bit content that the server does not
+	// offer to take.
+	EightBit EightBit
+	// LongLines says what happens to lines of more than 998 octets.
+	LongLines LongLines
 	// Timeouts bounds each stage.
 	Timeouts Timeouts
 

@@ -6,18 +6,6 @@ import (
 	"strings"
 )
 
-// LineEnds says what happens to a CR or LF in content that is not part of a
-// CRLF. None ever reaches a server: servers disagree about what it means, and
-// messages can be smuggled through the disagreement.
-type LineEnds uint8
-
-const (
-	// NormalizeLineEnds turns each bare CR and bare LF into CRLF.
-	NormalizeLineEnds LineEnds = iota
-	// RefuseLineEnds makes it an error. The message is not delivered.
-	RefuseLineEnds
-)
-
 // Content is the content of one attempt, on its way through the interceptors.
 // It is valid until the chain returns.
 type Content struct {

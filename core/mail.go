@@ -92,7 +92,7 @@ func (s *Session) Data(ctx context.Context, body Body) ([]Reply, error) {
 		return nil, err
 	}
 	defer s.outgoing.close()
-	s.outgoing.sevenBit = !s.peer.Extensions.eightBitMIME
+	s.outgoing.refuse = s.config.refusals(&s.peer.Extensions, &Message{})
 	s.state = stateReady
 	reply, err := s.command(ctx, s.data())
 	if err != nil {

@@ -32,8 +32,9 @@ type outgoing struct {
 	declared int64         // how many octets it said it has; -1 if it did not
 	size     int64         // the same with line ends made right; -1 if unknown
 	raw      bool          // it goes out as it is: no dots, and no line ends to be made right
-	sevenBit bool          // the server does not take 8-bit content
 	in       int64         // octets so far
+	refuse   refusals      // what to look for on the way
+	meter    meter
 
 	// lastWrite is set when the write begins that holds the last octet of the
 	// terminator: of the final dot's line, or of the LAST chunk. From then on
@@ -125,8 +126,9 @@ func (o *outgoing) account(p []byte) error {
 	if o.declared >= 0 && o.in > o.declared {
 		return o.wrongSize("more than")
 	}
-	if o.sevenBit && hasEightBit(p) {
-		return errEightBit()
+	if o.refuse.any() {
+		o.meter.add(p)
+		return o.refuse.check(o.meter.eightBit, o.meter.longest)
 	}
 	return nil
 }

@@ -35,20 +35,22 @@ func (t *transaction) prepare(ctx context.Context) error {
 	if limit, ok := extensions.SizeLimit(); ok && size > limit {
 		return localError(StagePolicy, fmt.Errorf("the message has %d octets, the server takes %d (SIZE)", size, limit), "")
 	}
-	sevenBit := !extensions.eightBitMIME && !m.Binary
-	if sevenBit && !known && !OneShot(t.body) {
+	refuse := s.config.refusals(extensions, m)
+	if refuse.any() && !known && !OneShot(t.body) {
 		var err error
-		if form.EightBit, err = eightBit(ctx, t.body); err != nil {
+		if form, err = measure(ctx, t.body); err != nil {
 			return err
 		}
 	}
-	if sevenBit && form.EightBit {
-		return errEightBit()
+	if err := refuse.check(form.EightBit, form.LongestLine); err != nil {
+		return err
 	}
 	if err := s.outgoing.open(ctx, t.body); err != nil {
 		return err
 	}
-	s.outgoing.sevenBit = sevenBit && !known
+	if !known {
+		s.outgoing.refuse = refuse
+	}
 	if m.Binary {
 		s.outgoing.size = s.outgoing.declared
 	}
@@ -136,28 +138,44 @@ func (t *transaction) checkParams(extensions *Extensions) error {
 	return nil
 }
 
-// eightBit looks through a body for octets above 127.
-func eightBit(ctx context.Context, b Body) (bool, error) {
+// refusals is what content must not have.
+type refusals struct{ eightBit, longLines bool }
+
+func (s *settings) refusals(extensions *Extensions, m *Message) refusals {
+	if m.Binary {
+		return refusals{}
+	}
+	return refusals{
+		eightBit:  !extensions.eightBitMIME && s.EightBit == RefuseEightBit,
+		longLines: s.LongLines == RefuseLongLines,
+	}
+}
+
+func (r refusals) any() bool { return r.eightBit || r.longLines }
+
+func (r refusals) check(eightBit bool, longestLine int) error {
+	switch {
+	case r.eightBit && eightBit:
+		return localError(StagePolicy, fmt.Errorf("the content has 8-bit octets, and 8BITMIME is %w", ErrNotSupported),
+			"encode the content in quoted-printable or base64")
+	case r.longLines && longestLine > maxTextLine:
+		return localError(StagePolicy, fmt.Errorf("the content has a line of more than %d octets", maxTextLine),
+			"encode the content in quoted-printable or base64")
+	}
+	return nil
+}
+
+// measure looks through a body whose form is not known. Of the form, only what
+// refusals are about is found out.
+func measure(ctx context.Context, b Body) (Form, error) {
 	src, err := b.Open(ctx)
 	if err != nil {
-		return false, stageError(StageContent, fmt.Errorf("opening the body: %w", err))
+		return Form{}, stageError(StageContent, fmt.Errorf("opening the body: %w", err))
 	}
 	defer func() { _ = src.Close() }()
-	var w eightBitWriter
-	if _, err := io.Copy(&w, src); err != nil {
-		return false, stageError(StageContent, fmt.Errorf("reading the body: %w", err))
+	var m meter
+	if _, err := io.Copy(&m, src); err != nil {
+		return Form{}, stageError(StageContent, fmt.Errorf("reading the body: %w", err))
 	}
-	return w.found, nil
-}
-
-type eightBitWriter struct{ found bool }
-
-func (w *eightBitWriter) Write(p []byte) (int, error) {
-	w.found = w.found || hasEightBit(p)
-	return len(p), nil
-}
-
-func errEightBit() *Error {
-	return localError(StagePolicy, fmt.Errorf("the content has 8-bit octets, and 8BITMIME is %w", ErrNotSupported),
-		"encode the content in quoted-printable or base64")
+	return Form{EightBit: m.eightBit, LongestLine: m.longest}, nil
 }
