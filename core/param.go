@@ -17,6 +17,8 @@ type Param struct {
 	value     string
 	number    int64
 	numeric   bool
+	verb      string // the command that it belongs to; "": either
+	err       error  // of the constructor
 }
 
 // Parameter returns the parameter keyword=value, or keyword alone if value is
@@ -25,7 +27,7 @@ type Param struct {
 //
 // The value goes out as it is: a space, "=", or control character in it is
 // refused when the command is written, and so is what is not ASCII unless the
-// server takes SMTPUTF8. RFC 3461 §4 has xtext for all of those.
+// server takes SMTPUTF8. [XText] has an encoding for all of those.
 func Parameter(extension, keyword, value string) Param {
 	return Param{extension: extension, keyword: keyword, value: value}
 }
@@ -59,6 +61,9 @@ func (p Param) String() string {
 
 // checkSyntax returns why the parameter cannot be sent to any server.
 func (p Param) checkSyntax() error {
+	if p.err != nil {
+		return fmt.Errorf("parameter %s: %w", p.keyword, p.err)
+	}
 	if !validKeyword(p.keyword) {
 		return fmt.Errorf("parameter %q: a keyword is letters, digits and hyphens", p.keyword)
 	}
