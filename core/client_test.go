@@ -484,6 +484,7 @@ func TestSend_parameters(t *testing.T) {
 		{"SMTPUTF8 is asked for where an address needs it (RFC 6531 §3.4)", all, "é@example.com", core.String("x\n"), " SIZE=3 SMTPUTF8", "C: x\n", nil},
 		{"nothing is declared that was not announced", pipelining, "a@example.com", core.String("x\n"), "", "C: x\n", nil},
 		{"a message over SIZE is refused here", all, "a@example.com", core.Bytes(make([]byte, 101)), "", "", errAny},
+		{"a domain that is not ASCII is converted without SMTPUTF8 (RFC 5891)", pipelining, "a@bücher.example", core.String("x\n"), "", "C: x\n", nil},
 		{"an address that is not ASCII is refused here without SMTPUTF8", pipelining, "é@example.com", core.String("x\n"), "", "", core.ErrNotSupported},
 		{"G19 8-bit content is refused here without 8BITMIME", pipelining, "a@example.com", core.String("\xe9"), "", "", core.ErrNotSupported},
 		{"G19 also if nobody knew before that it was", pipelining, "a@example.com", core.Canonical(noForm{core.String("\xe9")}), "", "", core.ErrNotSupported},
@@ -491,7 +492,7 @@ func TestSend_parameters(t *testing.T) {
 		t.Run(tt.rule, func(t *testing.T) {
 			dialogue := tt.hello + bye
 			if tt.err == nil {
-				dialogue = tt.hello + "C: MAIL FROM:<" + tt.from + ">" + tt.parameters + "\nC| RCPT TO:<b@example.com>\nC| DATA\n" + goOn + tt.content + "C| .\nS: 250 ok\n" + bye
+				dialogue = tt.hello + "C: MAIL FROM:<" + strings.Replace(tt.from, "bücher", "xn--bcher-kva", 1) + ">" + tt.parameters + "\nC| RCPT TO:<b@example.com>\nC| DATA\n" + goOn + tt.content + "C| .\nS: 250 ok\n" + bye
 			}
 			c := newClient(t, dialogue, smtptest.Options{})
 			m := message("b@example.com")

@@ -134,6 +134,9 @@ func (c *Command) write(g *wire.Group, extensions *Extensions) error {
 		}
 	}
 	for i := range c.Params {
+		if err := c.Params[i].misplaced(c.Verb); err != nil {
+			return localError(c.stage, err, "")
+		}
 		if err := c.Params[i].check(extensions); err != nil {
 			return localError(c.stage, err, "")
 		}

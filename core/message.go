@@ -69,7 +69,7 @@ func (m *Message) check() (utf8 bool, err error) {
 		return false, localError(StagePolicy, errors.New("message has no recipient"), "set Message.To, with core.Recipients for example")
 	}
 	for _, p := range m.Params {
-		if err := p.checkSyntax(); err != nil {
+		if err := errors.Join(p.checkSyntax(), p.misplaced("MAIL")); err != nil {
 			return false, localError(StageMail, err, "")
 		}
 		switch strings.ToUpper(p.keyword) {
@@ -89,7 +89,7 @@ func (m *Message) check() (utf8 bool, err error) {
 		}
 		utf8 = utf8 || u
 		for _, p := range m.To[i].Params {
-			if err := p.checkSyntax(); err != nil {
+			if err := errors.Join(p.checkSyntax(), p.misplaced("RCPT")); err != nil {
 				return false, localError(StageRcpt, fmt.Errorf("recipient %d: %w", i+1, err), "")
 			}
 		}

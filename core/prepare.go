@@ -15,10 +15,14 @@ func (t *transaction) prepare(ctx context.Context) error {
 		return err
 	}
 	chunking := extensions.chunking && !s.config.noChunking.Load()
-	switch {
-	case t.utf8 && !extensions.smtpUTF8:
-		return localError(StagePolicy, fmt.Errorf("an address is not ASCII, and SMTPUTF8 is %w", ErrNotSupported), "")
-	case m.Binary && !(chunking && extensions.binaryMIME):
+	utf8 := t.utf8
+	if utf8 && !extensions.smtpUTF8 {
+		if err := t.convertPaths(); err != nil {
+			return err
+		}
+		utf8 = false
+	}
+	if m.Binary && !(chunking && extensions.binaryMIME) {
 		return localError(StagePolicy, fmt.Errorf("the message is binary, and BINARYMIME with CHUNKING is %w", ErrNotSupported), "encode the content in base64 and leave Message.Binary unset")
 	}
 	if err := t.checkParams(extensions); err != nil {
@@ -68,13 +72,32 @@ func (t *transaction) prepare(ctx context.Context) error {
 	case extensions.eightBitMIME && (form.EightBit || !known):
 		p = append(p, Parameter("8BITMIME", "BODY", "8BITMIME")) // RFC 6152 §2
 	}
-	if t.utf8 {
+	if utf8 {
 		p = append(p, Parameter("SMTPUTF8", "SMTPUTF8", "")) // RFC 6531 §3.4
 	}
 	if t.prdr = m.PerRecipient && s.peer.Protocol == SMTP && len(t.todo) > 1 && extensions.Has("PRDR"); t.prdr {
 		p = append(p, Parameter("PRDR", "PRDR", ""))
 	}
 	s.params = append(p, m.Params...)
+	return nil
+}
+
+// convertPaths finds the ASCII form of every address, for a server without
+// SMTPUTF8: possible where only the domain is not ASCII.
+func (t *transaction) convertPaths() error {
+	t.ascii = make([]string, 0, 1+len(t.todo))
+	from, err := asciiPath(t.message.From)
+	if err != nil {
+		return localError(StagePolicy, fmt.Errorf("sender: %w", err), "")
+	}
+	t.ascii = append(t.ascii, from)
+	for _, i := range t.todo {
+		to, err := asciiPath(t.message.To[i].Address)
+		if err != nil {
+			return localError(StagePolicy, fmt.Errorf("recipient %d: %w", i+1, err), "")
+		}
+		t.ascii = append(t.ascii, to)
+	}
 	return nil
 }
 

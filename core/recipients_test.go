@@ -55,3 +55,15 @@ func TestSend_manyRecipients_F12(t *testing.T) {
 		t.Error(receipt.Count(core.Accepted), err)
 	}
 }
+
+func TestSend_aParameterStandsWithItsCommand_trap23(t *testing.T) {
+	c := newClient(t, "", smtptest.Options{})
+	m := message("b@example.com")
+	m.Params = []core.Param{core.NotifyNever()}
+	_, err := c.Send(t.Context(), m)
+	hasError(t, err, core.StageMail, core.Local, nil)
+	m = message("b@example.com")
+	m.To[0].Params = []core.Param{core.Priority(3)}
+	_, err = c.Send(t.Context(), m)
+	hasError(t, err, core.StageRcpt, core.Local, nil)
+}

@@ -8,7 +8,8 @@ type transaction struct {
 	s       *Session
 	message *Message
 	body    Body
-	utf8    bool // the envelope needs SMTPUTF8
+	utf8    bool     // the envelope needs SMTPUTF8
+	ascii   []string // or else its paths, the sender's and those of todo
 
 	results []RecipientResult // of the delivery
 	todo    []int             // which of them are in this transaction
@@ -152,10 +153,18 @@ func (t *transaction) command(position int) Command {
 	case position < 0:
 		return t.s.rset()
 	case position == 0:
-		return t.s.mail(t.message.From, t.s.params)
+		from := t.message.From
+		if t.ascii != nil {
+			from = t.ascii[0]
+		}
+		return t.s.mail(from, t.s.params)
 	case position <= len(t.todo):
 		r := &t.message.To[t.todo[position-1]]
-		return t.s.rcpt(r.Address, r.Params)
+		to := r.Address
+		if t.ascii != nil {
+			to = t.ascii[position]
+		}
+		return t.s.rcpt(to, r.Params)
 	case t.how == withInline:
 		c := t.s.bdat(true, len(t.accepted))
 		c.prdr = t.prdr
