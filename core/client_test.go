@@ -644,7 +644,7 @@ func TestSend_largeContent(t *testing.T) {
 		{"G3 a refusal in the middle is believed, though the rest cannot be written", "S: 552 5.3.4 too much\nHANG", "refused 552 5.3.4"},
 		{"G3 the same if the server closes", "S: 552 5.3.4 too much\nCLOSE", "refused 552 5.3.4"},
 		{"G3 421 in the middle is temporary", "S: 421 4.3.0 bye\nHANG", "deferred 421 4.3.0"},
-		{"G11 250 in the middle is a protocol error", "S: 250 thank you\nHANG", "deferred"},
+		{"G11 250 in the middle is a protocol error", "S: 250 thank you\nSTALL", "deferred"},
 		{"G2 the end of the connection in the middle is temporary", "CLOSE", "deferred"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {

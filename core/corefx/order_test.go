@@ -131,7 +131,7 @@ func TestRefused(t *testing.T) {
 		},
 		"a transport that is configured already": {
 			fx.Options(transportfx.Module, fx.Supply(core.Config{Endpoint: "smtp://127.0.0.1", Transports: transport.Standard()})),
-			[]string{`two transports for the scheme "smtp"`, "transport.Standard at", "core.Config.Transports"},
+			[]string{`two transports for the scheme "lmtp"`, "transport.Standard at", "core.Config.Transports"},
 		},
 		"no transport": {
 			fx.Supply(core.Config{Endpoint: "smtp://127.0.0.1"}),

@@ -15,16 +15,24 @@ import (
 
 // NewCertificate makes a certificate for the hosts, names or IP addresses, and
 // returns it as a server's TLS configuration, and the authority that signed it
-// as a client's. It is valid for a day around now.
+// as a client's. It is valid for a day around now. In a bubble of
+// testing/synctest now is the bubble's: make it there, or nothing verifies.
 func NewCertificate(t testing.TB, hosts ...string) (server *tls.Config, client *tls.Config) {
 	t.Helper()
+	server, client, err := newCertificate(hosts)
+	if err != nil {
+		t.Fatal("smtptest.NewCertificate: ", err)
+	}
+	return server, client
+}
+
+func newCertificate(hosts []string) (server *tls.Config, client *tls.Config, err error) {
 	now := time.Now()
 	ca := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "smtptest authority"},
 		NotBefore: now.Add(-24 * time.Hour), NotAfter: now.Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	caKey, caDER := sign(t, ca, ca, nil)
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "smtptest server"},
 		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
@@ -37,30 +45,34 @@ func NewCertificate(t testing.TB, hosts ...string) (server *tls.Config, client *
 			leaf.DNSNames = append(leaf.DNSNames, h)
 		}
 	}
-	key, der := sign(t, leaf, ca, caKey)
+	caKey, caDER, err := sign(ca, ca, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	key, der, err := sign(leaf, ca, caKey)
+	if err != nil {
+		return nil, nil, err
+	}
 	authority, err := x509.ParseCertificate(caDER)
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(authority)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, &tls.Config{RootCAs: roots}
+	server = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	return server, &tls.Config{RootCAs: roots}, nil
 }
 
 // sign makes a key for the certificate and signs it with the parent's, or with
 // its own if there is none.
-func sign(t testing.TB, certificate, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*ecdsa.PrivateKey, []byte) {
-	t.Helper()
+func sign(certificate, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*ecdsa.PrivateKey, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
 	if parentKey == nil {
 		parentKey = key
 	}
 	der, err := x509.CreateCertificate(rand.Reader, certificate, parent, &key.PublicKey, parentKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key, der
+	return key, der, err
 }

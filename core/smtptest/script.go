@@ -1,22 +1,21 @@
 package smtptest
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/postrider/postrider/core"
 )
+
+// patience is how long Close waits for a client to close its connection.
+const patience = 10 * time.Second
 
 // Options vary what a [Script] is. The zero value is an SMTP server on this
 // machine, in clear text.
@@ -26,101 +25,200 @@ type Options struct {
 	// Remote makes the endpoint one that is not on this machine, so that the
 	// client's rules for TLS hold.
 	Remote bool
-	// ImplicitTLS begins each connection with a handshake.
+	// ImplicitTLS makes the endpoint one with TLS from the first octet. The
+	// server begins each connection with a handshake, unless TLS is nil: then
+	// it is one that speaks clear text, or nothing, on a port for TLS.
 	ImplicitTLS bool
 	// TLS is the server's configuration, for the TLS step and ImplicitTLS.
+	// [NewCertificate] makes one.
 	TLS *tls.Config
 	// OverTCP uses loopback sockets instead of in-memory pipes. How octets are
-	// divided into writes is not checked then.
+	// divided into writes is not checked then, and what the client writes it
+	// may write ahead, into the buffers between the two. Not for use in a
+	// bubble of testing/synctest.
 	OverTCP bool
 }
 
-// Script is a server that plays a dialogue. A dialogue has one step a line:
+// Script is a server that plays a dialogue, one step a line. White space in
+// front of a step, empty lines, and lines that begin with # are left out. At the
+// end of its part of the dialogue each connection must end without another
+// octet, and at the end of the test all of the dialogue must have been played.
+// A connection beyond the last one is refused.
 //
-//	S: text     the server sends the line
-//	S~ "text"   the server sends the Go string, and no line end
-//	C: text     the client sends the line, at the beginning of a write
-//	C| text     the client sends the line, in the same write as the one before
-//	TLS         the server does a TLS handshake
-//	DRIP 5s x   the server sends the text, and after that time again, and so on
-//	            until the client closes the connection
-//	CLOSE       the server closes the connection
-//	HANG        the server waits until the client closes the connection
-//	STALL       the server reads nothing until the client closes the connection;
-//	            not with OverTCP, which could not tell
-//	IGNORE      the server reads and drops all that comes until the client
-//	            closes the connection
-//	---         the next connection begins
+// # What the server says
 //
-// Lines end in CRLF on the wire. White space in front of a step, empty lines
-// and lines that begin with # are left out. At the end of its part of the
-// dialogue each connection must end without another octet, and at the end of
-// the test all of the dialogue must have been played.
+// A line, with CRLF behind it. Lines that follow each other leave in one write:
+//
+//	S: 250-mx.example
+//	S: 250 PIPELINING
+//
+// The octets of a Go string, and no line end. A reply that breaks off:
+//
+//	S~ "250-mx.exa"
+//	CLOSE
+//
+// Nothing, for a time. What stands in front of it leaves first, so PAUSE 0s
+// divides what the server says into two writes. A slow reply, and one to a
+// command that was never given:
+//
+//	PAUSE 90s
+//	S: 250 ok
+//	PAUSE 10ms
+//	S: 250 and another thing
+//
+// A little, and again after each time, until the client closes the connection:
+//
+//	DRIP 5s x
+//
+// # What the client is to say
+//
+// A line, at the beginning of a write; and one in the same write as the line
+// before it. The envelope of a client that uses PIPELINING:
+//
+//	C: MAIL FROM:<alice@example.com>
+//	C| RCPT TO:<bob@example.net>
+//	C| DATA
+//
+// A line that is not known in advance: all of it, without CRLF, must match the
+// regular expression. Here and in the next two steps it does not matter how the
+// client divides octets into writes:
+//
+//	C/ MAIL FROM:<alice@example\.com> SIZE=\d+
+//
+// The octets of a Go string, which may end in the middle of a line. A server
+// that goes away while the client writes:
+//
+//	C~ "Subject: hel"
+//	RESET
+//
+// Content, whatever it is, up to and including the line that is a single dot:
+//
+//	S: 354 go on
+//	CONTENT
+//	S: 250 2.0.0 queued as 7
+//
+// # TLS
+//
+// A handshake, with Options.TLS. If it fails, no further step of the connection
+// is played, and that is an error if the client was to say something in one:
+//
+//	C: STARTTLS
+//	S: 220 go ahead
+//	TLS
+//	C: EHLO client.example
+//
+// # How a connection ends
+//
+// After the last step the server waits for the client to close the connection.
+// These steps do otherwise, and are the last on their connection:
+//
+//	CLOSE    the server closes the connection, without a word of TLS; over TCP
+//	         that is a reset for a client that wrote more than was read
+//	RESET    the server resets the connection (TCP RST); only with OverTCP
+//	HANG     the server waits for the client to close the connection, before
+//	         which nothing may come: the same as no step, but easier to see
+//	STALL    the server reads nothing until the client closes the connection
+//	IGNORE   the server reads and drops all that comes until then
+//
+// The next connection begins with three hyphens. A client that finds its
+// connection dead and makes another:
+//
+//	C: MAIL FROM:<alice@example.com>
+//	S: 421 4.3.2 shutting down
+//	CLOSE
+//	---
+//	S: 220 mx.example
 type Script struct {
-	t       testing.TB
-	options Options
-	parts   [][]step
-	network net.Listener // with OverTCP
+	t        testing.TB // nil after StartScript
+	options  Options
+	parts    [][]step
+	listener net.Listener // with OverTCP
+	dialling sync.Mutex   // so that each client gets its own server
 
-	mu      sync.Mutex
-	played  int
-	running sync.WaitGroup
-}
-
-type step struct {
-	line      int
-	verb, arg string
+	mu       sync.Mutex
+	players  []*player // one for each connection made
+	failures []error
+	closed   bool
+	running  sync.WaitGroup
+	closing  sync.Once
 }
 
 // NewScript returns a server that plays the dialogue, and fails the test if the
 // client does not. The server is stopped when the test ends, after the cleanup
-// functions that were registered later.
+// functions that were registered later: close the client in one of those, or
+// before.
 func NewScript(t testing.TB, dialogue string, options Options) *Script {
 	t.Helper()
-	s := &Script{t: t, options: options, parts: [][]step{nil}}
-	for n, line := range strings.Split(dialogue, "\n") {
-		line = strings.TrimLeft(line, " \t")
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		if line == "---" {
-			s.parts = append(s.parts, nil)
-			continue
-		}
-		verb, arg, _ := strings.Cut(line, " ")
-		switch verb {
-		case "S:", "C:", "C|", "TLS", "DRIP", "CLOSE", "HANG", "STALL", "IGNORE":
-		case "S~":
-			text, err := strconv.Unquote(arg)
-			if err != nil {
-				t.Fatalf("line %d of the dialogue: %s is not a Go string", n+1, arg)
-			}
-			arg = text
-		default:
-			t.Fatalf("line %d of the dialogue: no such step: %q", n+1, line)
-		}
-		last := len(s.parts) - 1
-		s.parts[last] = append(s.parts[last], step{n + 1, verb, arg})
+	s, err := StartScript(dialogue, options)
+	if err != nil {
+		t.Fatal("smtptest.NewScript: ", err)
 	}
-	if options.OverTCP {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.network = l
-		t.Cleanup(func() { _ = l.Close() })
-	}
-	t.Cleanup(s.end)
+	s.t = t
+	t.Cleanup(func() { _ = s.Close() }) // what it returns was reported
 	return s
 }
 
-// end waits for the connections and checks that nothing is left to play.
-func (s *Script) end() {
-	s.running.Wait()
+// StartScript returns a server that plays the dialogue, where there is no test.
+// Its Close must be called, and tells what the client did not do.
+func StartScript(dialogue string, options Options) (*Script, error) {
+	parts, err := parseDialogue(dialogue, &options)
+	if err != nil {
+		return nil, err
+	}
+	s := &Script{options: options, parts: parts}
+	if options.OverTCP {
+		if s.listener, err = listen(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Close waits until the client has closed its connections, and stops the server.
+// It returns nil if the dialogue was played to its end, and everything that
+// differed from it otherwise. A client that has not closed its connections after
+// ten seconds is one of these things.
+func (s *Script) Close() error {
+	s.closing.Do(s.end)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.played < len(s.parts) && len(s.parts[s.played]) > 0 {
-		s.t.Errorf("the dialogue has %d connections, the client made %d", len(s.parts), s.played)
+	return errors.Join(s.failures...)
+}
+
+func (s *Script) end() {
+	s.mu.Lock()
+	s.closed = true
+	players := s.players
+	s.mu.Unlock()
+	if s.listener != nil {
+		_ = s.listener.Close()
+	}
+	ended := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		for _, p := range players {
+			p.abandon()
+		}
+		<-ended
+	}
+	if n := len(players); n < len(s.parts) && len(s.parts[n]) > 0 {
+		st := s.parts[n][0]
+		s.fail(fmt.Errorf("the client made %d of the dialogue's %d connections: line %d was not played\n\tstep: %s", n, len(s.parts), st.line, st.text))
+	}
+}
+
+// fail reports something that differs from the dialogue.
+func (s *Script) fail(err error) {
+	s.mu.Lock()
+	s.failures = append(s.failures, err)
+	s.mu.Unlock()
+	if s.t != nil {
+		s.t.Errorf("smtptest.Script: %v", err)
 	}
 }
 
@@ -128,9 +226,9 @@ func (s *Script) end() {
 // EHLO is client.example, and the server's host name server.example.
 func (s *Script) Config() core.Config {
 	return core.Config{
-		Endpoint:   "script://server.example",
+		Endpoint:   "script://" + serverName,
 		Transports: []core.Transport{scriptTransport{s}},
-		LocalName:  "client.example",
+		LocalName:  clientName,
 	}
 }
 
@@ -148,175 +246,57 @@ func (t scriptTransport) Endpoint(u *url.URL) (core.Endpoint, error) {
 
 func (t scriptTransport) Dial(ctx context.Context, _ core.Endpoint) (net.Conn, error) {
 	s := t.s
-	s.mu.Lock()
-	n := s.played
-	if n >= len(s.parts) {
-		s.mu.Unlock()
-		return nil, errors.New("the dialogue has no further connection")
-	}
-	s.played++
-	s.mu.Unlock()
+	s.dialling.Lock()
+	defer s.dialling.Unlock()
 	client, server, err := s.pair(ctx)
 	if err != nil {
 		return nil, err
 	}
-	p := &player{script: s, conn: server, in: bufio.NewReaderSize(server, 1<<20)}
-	if !s.options.OverTCP {
-		closed := make(chan struct{})
-		p.clientClosed = closed
-		client = &closeNotifier{Conn: client, closed: closed}
+	s.mu.Lock()
+	n := len(s.players)
+	if err = s.refusal(n); err != nil {
+		s.mu.Unlock()
+		return nil, errors.Join(err, client.Close(), server.Close())
 	}
-	s.running.Go(func() {
-		defer func() { _ = server.Close() }()
-		if err := p.play(s.parts[n]); err != nil {
-			s.t.Errorf("connection %d: %v", n+1, err)
-		}
-	})
-	return client, nil
+	p := newPlayer(s, n+1, server)
+	s.players = append(s.players, p)
+	s.running.Add(1)
+	s.mu.Unlock()
+	go func() {
+		defer s.running.Done()
+		p.run(s.parts[n])
+	}()
+	return p.watch(client), nil
+}
+
+// refusal returns why there can be no further connection after n, or nil.
+func (s *Script) refusal(n int) error {
+	switch {
+	case s.closed:
+		return errors.New("the script is closed")
+	case n >= len(s.parts):
+		return fmt.Errorf("connection refused: the dialogue has %d", n)
+	}
+	return nil
 }
 
 // pair returns the two ends of a new connection.
 func (s *Script) pair(ctx context.Context) (client, server net.Conn, err error) {
-	if s.network == nil {
+	if s.listener == nil {
 		client, server = net.Pipe()
 		return client, server, nil
 	}
 	var d net.Dialer
-	if client, err = d.DialContext(ctx, "tcp", s.network.Addr().String()); err != nil {
+	if client, err = d.DialContext(ctx, "tcp", s.listener.Addr().String()); err != nil {
 		return nil, nil, err
 	}
-	server, err = s.network.Accept()
-	return client, server, err
-}
-
-// player plays the server's side of one connection.
-type player struct {
-	script *Script
-	conn   net.Conn
-	in     *bufio.Reader
-	out    []byte
-
-	clientClosed <-chan struct{} // nil with OverTCP
-}
-
-// closeNotifier tells that the client has closed its end.
-type closeNotifier struct {
-	net.Conn
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (c *closeNotifier) Close() error {
-	c.once.Do(func() { close(c.closed) })
-	return c.Conn.Close()
-}
-
-func (p *player) play(steps []step) error {
-	if p.script.options.ImplicitTLS {
-		if err := p.handshake(); err != nil {
-			return nil // the client's to report
-		}
-	}
-	for _, st := range steps {
-		if st.verb == "S:" || st.verb == "S~" {
-			p.out = append(p.out, st.arg...)
-			if st.verb == "S:" {
-				p.out = append(p.out, "\r\n"...)
-			}
-			continue
-		}
-		p.flush()
-		switch st.verb {
-		case "C:", "C|":
-			if err := p.expect(st); err != nil {
-				return err
-			}
-		case "TLS":
-			if err := p.handshake(); err != nil {
-				return p.drain()
-			}
-		case "DRIP":
-			return p.drip(st)
-		case "CLOSE":
-			return nil
-		case "HANG":
-			return p.drain()
-		case "STALL":
-			if p.clientClosed == nil {
-				return fmt.Errorf("line %d: STALL with OverTCP", st.line)
-			}
-			<-p.clientClosed
-			return nil
-		case "IGNORE":
-			_, _ = io.Copy(io.Discard, p.in)
-			return nil
-		}
-	}
-	p.flush()
-	return p.drain()
-}
-
-// flush sends what the server has said since the client last spoke, in one
-// write. Whether the client is still there to hear it is the client's business.
-func (p *player) flush() {
-	if len(p.out) > 0 {
-		_, _ = p.conn.Write(p.out)
-		p.out = p.out[:0]
-	}
-}
-
-func (p *player) expect(st step) error {
-	if !p.script.options.OverTCP {
-		switch buffered := p.in.Buffered(); {
-		case st.verb == "C:" && buffered > 0:
-			rest, _ := p.in.Peek(buffered)
-			return fmt.Errorf("line %d: want %q in a write of its own, but the last write goes on with %.200q", st.line, st.arg, rest)
-		case st.verb == "C|" && buffered == 0:
-			return fmt.Errorf("line %d: want %q in the same write as the line before, but that write is over", st.line, st.arg)
-		}
-	}
-	line, err := p.in.ReadString('\n')
-	if err != nil {
-		return fmt.Errorf("line %d: want %q, got %q and %w", st.line, st.arg, line, err)
-	}
-	if line != st.arg+"\r\n" {
-		return fmt.Errorf("line %d: want %q, got %q", st.line, st.arg+"\r\n", line)
-	}
-	return nil
-}
-
-// drip sends a little now and then.
-func (p *player) drip(st step) error {
-	every, text, _ := strings.Cut(st.arg, " ")
-	d, err := time.ParseDuration(every)
-	if err != nil {
-		return fmt.Errorf("line %d: %w", st.line, err)
-	}
 	for {
-		if _, err := io.WriteString(p.conn, text); err != nil {
-			return nil // the client has had enough
+		if server, err = s.listener.Accept(); err != nil {
+			return nil, nil, errors.Join(err, client.Close())
 		}
-		<-time.After(d)
+		if server.RemoteAddr().String() == client.LocalAddr().String() {
+			return client, server, nil
+		}
+		_ = server.Close() // left behind by a client that gave up while it dialled
 	}
-}
-
-// drain waits for the end of the connection, before which nothing more may come.
-func (p *player) drain() error {
-	rest, _ := io.ReadAll(p.in)
-	if len(rest) > 0 {
-		return fmt.Errorf("after the end of the dialogue the client sent %.200q", rest)
-	}
-	return nil
-}
-
-func (p *player) handshake() error {
-	if p.script.options.TLS == nil {
-		return errors.New("Options.TLS is not set")
-	}
-	conn := tls.Server(p.conn, p.script.options.TLS)
-	if err := conn.Handshake(); err != nil {
-		return err
-	}
-	p.conn, p.in = conn, bufio.NewReaderSize(conn, 1<<20)
-	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"io"
+	"strings"
 
 	"github.com/postrider/postrider/core"
 )
@@ -74,9 +75,13 @@ func newSignedBody(fields string, m *measured, l *lines, whole bool) *signedBody
 		}
 	}
 	b.form = core.Form{
-		Canonical: l.size == m.size, // making it so adds octets and takes none away
-		EightBit:  l.eightBit,
-		Size:      int64(len(fields)) + l.size,
+		Canonical:   l.size == m.size, // making it so adds octets and takes none away
+		EightBit:    l.eightBit,
+		Size:        int64(len(fields)) + l.size,
+		LongestLine: l.longest,
+	}
+	for line := range strings.SplitSeq(fields, crlf) {
+		b.form.LongestLine = max(b.form.LongestLine, len(line))
 	}
 	if !whole {
 		b.form.Size += int64(len(crlf))

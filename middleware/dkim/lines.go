@@ -16,6 +16,7 @@ type lines struct {
 
 	size     int64 // octets so far
 	eightBit bool
+	longest  int // of the lines that are complete
 
 	number int  // of lines that are complete
 	length int  // of the line that is not, without CRLF
@@ -48,6 +49,7 @@ func (l *lines) Write(p []byte) (int, error) {
 			break
 		}
 		l.number++
+		l.longest = max(l.longest, length)
 		l.empty++
 		if l.text {
 			l.empty = 0
