@@ -80,7 +80,7 @@ func newSignedBody(fields string, m *measured, l *lines, whole bool) *signedBody
 		Size:        int64(len(fields)) + l.size,
 		LongestLine: l.longest,
 	}
-	for line := range strings.SplitSeq(fields, crlf) {
+	for line := range strings.SplitSeq(fields, "\r\n") {
 		b.form.LongestLine = max(b.form.LongestLine, len(line))
 	}
 	if !whole {
