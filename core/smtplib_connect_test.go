@@ -166,7 +166,6 @@ func TestSmtplib_07_theConnectionComesFromTheSourceAddress(t *testing.T) {
 	if got := <-from; got != source.String() {
 		t.Errorf("the connection comes from %s, want %s", got, source)
 	}
-	// The end that connected is not the one that waits for the last packets.
 	_ = s.Close()
 }
 

@@ -153,7 +153,9 @@ func TestSmtplib_15_whatHoldsALineEndOrNULIsRefusedAndNothingWritten(t *testing.
 		if got := outcomes(receipt); got != "refused" {
 			t.Error(got)
 		}
-		_, err = core.NewClient(core.Config{Endpoint: "x://host", Transports: []core.Transport{schemed{scheme: "x"}}, LocalName: "client" + bad})
+		config := untouchableConfig(t)
+		config.LocalName = "client" + bad
+		_, err = core.NewClient(config)
 		hasError(t, err, core.StageConfig, core.Local, nil)
 	}
 	if err := s.Noop(ctx); err != nil {

@@ -14,6 +14,10 @@ func TestContent(t *testing.T) {
 		"begins with a space": {start + received + ";\n\t" + date + "\tx\n", "\tx\r\n"},
 		"own trace":           {start + received + ";\n\t" + date + "Received: by x; " + date, "Received: by x; " + date[:len(date)-1] + "\r\n"},
 		"CR":                  {start + received + ";\n\t" + date + "a\rb\n", "a\rb\r\n"},
+		"Exim": {"Return-path: <>\nEnvelope-to: you@example.test,\n you@example.test\n" + received + "\n\tfor you@example.test;\n\t" + date + "A: x\n\n",
+			"A: x\r\n\r\n"},
+		"Dovecot": {"Return-Path: <>\nReceived: from x\n\t(envelope-from <>); " + date + "Delivered-To: x\n\n",
+			"Delivered-To: x\r\n\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Content([]byte(c.delivered))
@@ -25,7 +29,8 @@ func TestContent(t *testing.T) {
 	for name, delivered := range map[string]string{
 		"empty":          "",
 		"other":          "Subject: x\n\ny\n",
-		"no recipient":   "Return-Path: <>\nReceived: x; " + date,
+		"no sender":      "Delivered-To: x\nReceived: x; " + date,
+		"two recipients": "Return-Path: <>\nDelivered-To: x\nEnvelope-To: x\nReceived: x; " + date,
 		"no trace":       start + "Subject: x\n\ny\n",
 		"trace, no date": start + received + "\n",
 	} {

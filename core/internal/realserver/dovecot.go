@@ -3,7 +3,6 @@ package realserver
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os/exec"
@@ -80,17 +79,7 @@ func (d dovecotAuth) start(ctx context.Context, t testing.TB, folder string) err
 	if err != nil {
 		return err
 	}
-	t.Cleanup(func() {
-		if err := server.stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return await(ctx, func() (bool, error) {
-		if !server.running() {
-			return false, errors.New("dovecot has ended")
-		}
-		return d.answers(ctx), nil
-	})
+	return oversee(ctx, t, server, func() bool { return d.answers(ctx) })
 }
 
 // answers reports whether the socket is there and something behind it speaks Dovecot's protocol.

@@ -8,19 +8,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/textproto"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
-)
-
-// Addresses of example.test that Postfix does not take, each with its reply.
-const (
-	RefusedRecipient  = "nobody@example.test" // to RCPT: 550 5.1.1
-	DeferredRecipient = "busy@example.test"   // to RCPT: 450 4.2.0
-	RefusedSender     = "banned@example.test" // to MAIL: 550 5.7.1
 )
 
 // A Postfix is a running Postfix.
@@ -68,7 +60,7 @@ func StartPostfix(t testing.TB) *Postfix {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Postfix{User: "rider", Password: "pöst rider", Domain: "example.test", folder: folder}
+	p := &Postfix{User: "rider", Password: "pöst rider", Domain: domain, folder: folder}
 	if err := p.start(ctx, t, programs); err != nil {
 		t.Fatalf("starting Postfix: %v; its log:\n%s", err, p.Log())
 	}
@@ -132,41 +124,8 @@ func (p *Postfix) startMaster(ctx context.Context, t testing.TB, master string) 
 	if err != nil {
 		return err
 	}
-	t.Cleanup(func() {
-		if err := server.stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return await(ctx, func() (bool, error) {
-		if !server.running() {
-			return false, errors.New("master has ended")
-		}
-		// Master listens on every port before it serves the first client.
-		return p.greets(ctx), nil
-	})
-}
-
-// greets reports whether a client is greeted.
-func (p *Postfix) greets(ctx context.Context) bool {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", p.PlainAddr)
-	if err != nil {
-		return false
-	}
-	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := conn.SetDeadline(deadline); err != nil {
-			return false
-		}
-	}
-	text := textproto.NewConn(conn)
-	if _, _, err := text.ReadResponse(220); err != nil {
-		return false
-	}
-	if err := text.PrintfLine("QUIT"); err != nil {
-		return false
-	}
-	_, _, err = text.ReadResponse(221)
-	return err == nil
+	// Master listens on every port before it serves the first client.
+	return oversee(ctx, t, server, func() bool { return greets(ctx, "tcp", p.PlainAddr) })
 }
 
 // path returns the path of something in the instance's folder.
@@ -213,9 +172,8 @@ func (p *Postfix) syncLog(ctx context.Context) error {
 // gives back what was sent. The order is that of arrival, which need not be that of sending: Postfix delivers several
 // messages at once. There may be more in the queue: see WaitMessages and Settle.
 func (p *Postfix) Messages(mailbox string) ([][]byte, error) {
-	// Without this, a slip of the pen would look like mail that has not arrived.
-	if !strings.HasSuffix(strings.ToLower(mailbox), "@"+p.Domain) {
-		return nil, fmt.Errorf("%q is no mailbox here: it must be an address, something@%s", mailbox, p.Domain)
+	if err := checkMailbox(mailbox); err != nil {
+		return nil, err
 	}
 	messages, err := readMaildir(p.path("mail/all"), func(message []byte) bool {
 		return deliveredTo(message) == mailbox
@@ -230,20 +188,7 @@ func (p *Postfix) Messages(mailbox string) ([][]byte, error) {
 // test when there are more, and when they do not arrive in half a minute.
 func (p *Postfix) WaitMessages(t testing.TB, mailbox string, n int) [][]byte {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	var messages [][]byte
-	err := await(ctx, func() (_ bool, err error) {
-		messages, err = p.Messages(mailbox)
-		return len(messages) >= n, err
-	})
-	if err != nil {
-		t.Fatalf("waiting for %d messages for %s, of which %d are there: %v", n, mailbox, len(messages), err)
-	}
-	if len(messages) > n {
-		t.Fatalf("%d messages have arrived for %s instead of %d", len(messages), mailbox, n)
-	}
-	return messages
+	return waitMessages(t, p.Messages, mailbox, n)
 }
 
 // Settle waits until the server is at rest: every connection has ended and nothing is in the queue. What has not

@@ -7,8 +7,9 @@
 // The servers are the packages of the operating system, started as root on Linux. Where one is missing its tests are
 // skipped, unless [RequireEnv] asks for a failure instead.
 //
-// Each server has a file of its own ([StartPostfix] is in postfix.go). What they share is here and in system_linux.go
-// and authority.go: the rule for a missing server, processes and ports, certificates, waiting, and reading a maildir.
+// Each server has a file of its own: [StartPostfix] is in postfix.go, [StartExim] in exim.go, and [StartDovecot] in
+// dovecot_lmtp.go. What they share is here and in system_linux.go, authority.go and content.go: the rule for a missing
+// server, the addresses that are refused, processes and ports, certificates, waiting, and reading what has arrived.
 package realserver
 
 import (
@@ -16,6 +17,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/textproto"
 	"os"
 	"os/exec"
 	"os/user"
@@ -33,6 +36,16 @@ const RequireEnv = "POSTRIDER_REAL_SERVERS"
 
 // patience bounds every wait in this package. It is a watchdog, not a measure: what is awaited takes milliseconds.
 const patience = 30 * time.Second
+
+// Addresses of example.test that the servers do not take, each with the replies.
+const (
+	RefusedRecipient  = "nobody@example.test" // to RCPT: 550 5.1.1
+	DeferredRecipient = "busy@example.test"   // to RCPT: 450 4.2.0 by Postfix and Exim, 451 4.3.0 by Dovecot
+	RefusedSender     = "banned@example.test" // to MAIL: 550 5.7.1 by Postfix and Exim
+)
+
+// domain is the one that every server has mailboxes in.
+const domain = "example.test"
 
 // A server is what a mail server needs of this machine.
 type server struct {
@@ -144,6 +157,44 @@ func writeFile(path, content string, mode fs.FileMode) error {
 	return os.Chtimes(path, past, past)
 }
 
+// oversee stops a server when the test ends, and waits until it is ready.
+func oversee(ctx context.Context, t testing.TB, server *process, ready func() bool) error {
+	t.Cleanup(func() {
+		if err := server.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return await(ctx, func() (bool, error) {
+		if !server.running() {
+			return false, fmt.Errorf("the first process of %s has ended", server.name)
+		}
+		return ready(), nil
+	})
+}
+
+// greets reports whether a client is greeted at an address.
+func greets(ctx context.Context, network, address string) bool {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return false
+		}
+	}
+	text := textproto.NewConn(conn)
+	if _, _, err := text.ReadResponse(220); err != nil {
+		return false
+	}
+	if err := text.PrintfLine("QUIT"); err != nil {
+		return false
+	}
+	_, _, err = text.ReadResponse(221)
+	return err == nil
+}
+
 // await asks again and again whether something is done, until it is, fails, or the context ends.
 func await(ctx context.Context, done func() (bool, error)) error {
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -196,6 +247,55 @@ func readMaildir(maildir string, keep func(message []byte) bool) ([][]byte, erro
 		messages[i] = arrivals[i].message
 	}
 	return messages, nil
+}
+
+// checkMailbox returns an error unless something is an address in the servers' domain. Without it, a slip of the pen in
+// a test would look like mail that has not arrived.
+func checkMailbox(mailbox string) error {
+	if !strings.HasSuffix(strings.ToLower(mailbox), "@"+domain) {
+		return fmt.Errorf("%q is no mailbox here: it must be an address, something@%s", mailbox, domain)
+	}
+	return nil
+}
+
+// waitMessages does what WaitMessages says of a server, whose function Messages it is given.
+func waitMessages(t testing.TB, read func(mailbox string) ([][]byte, error), mailbox string, n int) [][]byte {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var messages [][]byte
+	err := await(ctx, func() (_ bool, err error) {
+		messages, err = read(mailbox)
+		return len(messages) >= n, err
+	})
+	if err != nil {
+		t.Fatalf("waiting for %d messages for %s, of which %d are there: %v", n, mailbox, len(messages), err)
+	}
+	if len(messages) > n {
+		t.Fatalf("%d messages have arrived for %s instead of %d", len(messages), mailbox, n)
+	}
+	return messages
+}
+
+// settle waits until each of several functions, asked in their order, has found nothing that the server is still busy
+// with. It fails the test when that takes half a minute.
+func settle(t testing.TB, name string, busy ...func() ([]string, error)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var with []string
+	err := await(ctx, func() (bool, error) {
+		for _, ask := range busy {
+			var err error
+			if with, err = ask(); len(with) > 0 || err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+	if err != nil {
+		t.Fatalf("%s does not come to rest: %v; it still has %s", name, err, strings.Join(with, ", "))
+	}
 }
 
 // readText returns what a file holds, if it is there, and of one that cannot be read the reason: it serves logs.

@@ -12,17 +12,21 @@ import (
 	"time"
 )
 
-// dialogue is one SMTP session, spoken by hand: the servers must be proven without the client that they are to prove.
+// dialogue is one SMTP or LMTP session, spoken by hand: the servers must be proven without the client that they are to prove.
 type dialogue struct {
 	t    *testing.T
 	conn net.Conn
 	in   *bufio.Reader
 }
 
-// dial opens a session and reads the greeting.
+// dial opens a session and reads the greeting. The address is host and port, or the path of a Unix socket.
 func dial(t *testing.T, address string, config *tls.Config) *dialogue {
 	t.Helper()
-	conn, err := net.Dial("tcp", address)
+	network := "tcp"
+	if strings.HasPrefix(address, "/") {
+		network = "unix"
+	}
+	conn, err := net.Dial(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,12 +91,26 @@ func plain(user, password string) string {
 // send runs a transaction with DATA. The content ends with CRLF.
 func (d *dialogue) send(from, to, content string) {
 	d.t.Helper()
-	d.say("MAIL FROM:<"+from+"> BODY=8BITMIME", "250 2.1.0 ")
-	d.say("RCPT TO:<"+to+">", "250 2.1.5 ")
+	d.say("MAIL FROM:<"+from+"> BODY=8BITMIME", "250 ")
+	d.say("RCPT TO:<"+to+">", "250 ")
+	d.data(content)
+	d.expect("250 ")
+}
+
+// data sends DATA and the content, which ends with CRLF. The reply to the content is left to be read.
+func (d *dialogue) data(content string) {
+	d.t.Helper()
 	d.say("DATA", "354 ")
 	stuffed := strings.ReplaceAll("\r\n"+content, "\r\n.", "\r\n..")[2:]
 	d.write(stuffed + ".\r\n")
-	d.expect("250 2.0.0 ")
+}
+
+// bdat sends content in two chunks, the first of 20 octets. The reply to the second is left to be read.
+func (d *dialogue) bdat(content string) {
+	d.t.Helper()
+	d.write(fmt.Sprintf("BDAT 20\r\n%s", content[:20]))
+	d.expect("250 ")
+	d.write(fmt.Sprintf("BDAT %d LAST\r\n%s", len(content)-20, content[20:]))
 }
 
 // content has what is easily lost on the way.
@@ -102,10 +120,12 @@ func content(subject string) string {
 		strings.Repeat("x", 5000) + "\r\ntrailing \t\r\n\r\n\r\n"
 }
 
-// arrived checks that exactly this content has arrived and returns the message with what Postfix has prepended.
-func arrived(t *testing.T, p *Postfix, mailbox, want string) string {
+// arrived checks that exactly this content has arrived and returns the message with what the server has prepended.
+func arrived(t *testing.T, server interface {
+	WaitMessages(testing.TB, string, int) [][]byte
+}, mailbox, want string) string {
 	t.Helper()
-	message := p.WaitMessages(t, mailbox, 1)[0]
+	message := server.WaitMessages(t, mailbox, 1)[0]
 	got, err := Content(message)
 	if err != nil {
 		t.Fatal(err)
@@ -114,6 +134,21 @@ func arrived(t *testing.T, p *Postfix, mailbox, want string) string {
 		t.Fatalf("what has arrived is not what was sent:\n%q\n%q", got, want)
 	}
 	return string(message)
+}
+
+// offers checks that a reply to EHLO or LHLO announces exactly these extensions, in whatever order.
+func offers(t *testing.T, reply string, want ...string) {
+	t.Helper()
+	var got []string
+	for line := range strings.Lines(reply) {
+		got = append(got, strings.TrimSpace(line[4:]))
+	}
+	got = got[1:]
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("what is announced is %q, wanted %q", got, want)
+	}
 }
 
 func TestPostfix(t *testing.T) {
@@ -214,9 +249,7 @@ func TestPostfix(t *testing.T) {
 		d.say("RCPT TO:<Zoë@example.test>", "250 2.1.5 ")
 		d.say("RCPT TO:<\"a b\"@example.test>", "250 2.1.5 ")
 		sent := content("chunks")
-		d.write(fmt.Sprintf("BDAT 20\r\n%s", sent[:20]))
-		d.expect("250 2.0.0 ")
-		d.write(fmt.Sprintf("BDAT %d LAST\r\n%s", len(sent)-20, sent[20:]))
+		d.bdat(sent)
 		d.expect("250 2.0.0 ")
 		d.say("QUIT", "221 2.0.0 ")
 		arrived(t, p, "Zoë@example.test", sent)

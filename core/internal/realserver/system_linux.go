@@ -80,6 +80,23 @@ func (p *process) running() bool {
 	}
 }
 
+// others lists the processes of the session but the first, each by its number and command.
+func (p *process) others() ([]string, error) {
+	pids, err := members(p.session)
+	if err != nil {
+		return nil, err
+	}
+	var others []string
+	for _, pid := range pids {
+		command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err == nil && pid != p.session { // it may have ended since
+			words := strings.TrimRight(strings.ReplaceAll(string(command), "\x00", " "), " ")
+			others = append(others, fmt.Sprintf("process %d (%s)", pid, words))
+		}
+	}
+	return others, nil
+}
+
 // stop kills the session and returns when none of its processes is left. It does not ask first: nothing that a server
 // would tidy up outlives its folder, and Dovecot takes a second over it.
 func (p *process) stop() error {

@@ -8,13 +8,15 @@ import "errors"
 // it do.
 const supported = false
 
-type process struct{}
+type process struct{ name string }
 
 func startProcess(_, _ string, _ []string, _ string, _ ...string) (*process, error) {
 	return nil, errors.ErrUnsupported
 }
 
 func (p *process) running() bool { return false }
+
+func (p *process) others() ([]string, error) { return nil, errors.ErrUnsupported }
 
 func (p *process) stop() error { return errors.ErrUnsupported }
 
