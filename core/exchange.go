@@ -311,5 +311,8 @@ const lastWords = time.Second
 
 // deadError refuses work on a session that is never to be used again.
 func (s *Session) deadError(commands []Command) error {
+	if s.conn == nil {
+		return &Error{Stage: StageConnect, Class: Local, Err: ErrDisconnected, Hint: "open a session with core.Dial"}
+	}
 	return &Error{Stage: firstStage(commands), Class: Temporary, Err: fmt.Errorf("%w: the session is over: %w", ErrDisconnected, s.conn.dead), Hint: "open a new session"}
 }

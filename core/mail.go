@@ -4,23 +4,33 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // Mail begins a transaction, RFC 5321 §4.1.1.2. An empty from is the null
-// reverse-path. A transaction that was refused or abandoned before is reset
+// reverse-path. An address that is not ASCII declares SMTPUTF8, where the server
+// announces it. A transaction that was refused or abandoned before is reset
 // first.
 func (s *Session) Mail(ctx context.Context, from string, params ...Param) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
 	defer s.end()
-	if from != "" {
-		if _, err := checkPath(from); err != nil {
-			return localError(StageMail, err, "")
-		}
-	}
 	if err := s.mayBegin(); err != nil {
 		return err
+	}
+	s.utf8 = slices.ContainsFunc(params, func(p Param) bool { return strings.EqualFold(p.keyword, "SMTPUTF8") })
+	if from != "" {
+		var utf8 bool
+		var err error
+		if from, utf8, err = s.path(StageMail, from); err != nil {
+			return err
+		}
+		if utf8 && !s.utf8 {
+			s.utf8 = true
+			params = append(slices.Clip(params), Parameter("SMTPUTF8", "SMTPUTF8", "")) // RFC 6531 §3.4
+		}
 	}
 	if s.needsReset {
 		reply, err := s.command(ctx, s.rset())
@@ -50,11 +60,15 @@ func (s *Session) Rcpt(ctx context.Context, to string, params ...Param) (Reply, 
 		return Reply{}, err
 	}
 	defer s.end()
-	if _, err := checkPath(to); err != nil {
-		return Reply{}, localError(StageRcpt, err, "")
-	}
 	if s.state != stateMail && s.state != stateRcpt {
 		return Reply{}, localError(StageRcpt, fmt.Errorf("RCPT in a session that is %s", s.state), "call Mail first")
+	}
+	to, utf8, err := s.path(StageRcpt, to)
+	switch {
+	case err != nil:
+		return Reply{}, err
+	case utf8 && !s.utf8:
+		return Reply{}, localError(StageRcpt, fmt.Errorf("address %q is not ASCII, and Mail did not declare SMTPUTF8", to), `give Mail core.Parameter("SMTPUTF8", "SMTPUTF8", "")`)
 	}
 	c := s.rcpt(to, params)
 	c.silent = false
@@ -110,6 +124,20 @@ func (s *Session) Data(ctx context.Context, body Body) ([]Reply, error) {
 		}
 	}
 	return replies, err
+}
+
+// path checks an address and returns it in the form that the server takes, and
+// whether that needs SMTPUTF8.
+func (s *Session) path(stage Stage, address string) (path string, utf8 bool, err error) {
+	utf8, err = checkPath(address)
+	if err == nil && utf8 && !s.peer.Extensions.smtpUTF8 {
+		utf8 = false
+		address, err = asciiPath(address)
+	}
+	if err != nil {
+		return "", false, localError(stage, err, "")
+	}
+	return address, utf8, nil
 }
 
 // mayBegin reports why no transaction may begin now.

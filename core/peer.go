@@ -30,7 +30,8 @@ type Peer struct {
 	// Endpoint is the URL that the session was opened for.
 	Endpoint string
 	// ServerName is the configured name of the server: the host of the URL.
-	// It is what the certificate was verified against.
+	// It is what the certificate is verified against, unless Config.TLS names
+	// another one.
 	ServerName string
 	// Addr is the address of the other end of the connection; behind a proxy
 	// that is the proxy's.

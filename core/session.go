@@ -33,7 +33,8 @@ type Session struct {
 	values   map[any]any // set by Connect interceptors
 
 	state    sessionState
-	accepted int // recipients of the transaction that Rcpt has begun
+	accepted int  // recipients of the transaction that Rcpt has begun
+	utf8     bool // Mail has declared SMTPUTF8
 	// needsReset: a transaction was refused or abandoned, and the server may
 	// still hold its parameters. RSET goes in front of the next MAIL.
 	needsReset bool
@@ -116,7 +117,7 @@ func (s *Session) begin(ctx context.Context) error {
 	if !s.busy.CompareAndSwap(false, true) {
 		return localError(StageCommand, ErrBusy, "a Session is for one goroutine; use a Client to send from many")
 	}
-	if s.conn.dead != nil {
+	if s.conn == nil || s.conn.dead != nil {
 		s.busy.Store(false)
 		return s.deadError(nil)
 	}
@@ -239,7 +240,7 @@ func (s *Session) Command(ctx context.Context, verb, argument string) (Reply, er
 }
 
 // Quit says QUIT, reads the reply and closes the connection, which happens in
-// any case. The error says that the server did not answer with 221; the
+// any case. The error says that the server did not answer positively; the
 // messages that it accepted before stay accepted.
 func (s *Session) Quit(ctx context.Context) error {
 	if err := s.begin(ctx); err != nil {
@@ -262,6 +263,8 @@ func (s *Session) Close() error {
 		return localError(StageCommand, ErrBusy, "cancel the context of the call that is running")
 	}
 	defer s.busy.Store(false)
-	s.conn.kill(ErrClosed)
+	if s.conn != nil {
+		s.conn.kill(ErrClosed)
+	}
 	return nil
 }

@@ -421,3 +421,43 @@ func TestSession_aReplyThatDripsDoesNotRestartItsClock_A10(t *testing.T) {
 		}
 	})
 }
+
+func TestSession_addressesThatAreNotASCII(t *testing.T) {
+	const utf8 = "S: 220 hi\nC: EHLO client.example\nS: 250-mx.example\nS: 250 SMTPUTF8\n"
+	ctx := t.Context()
+	hello := func(dialogue string) *core.Session {
+		s := mustDial(t, dialogue)
+		if err := s.Hello(ctx); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := hello(utf8 + "C: MAIL FROM:<ä@example.com> SMTPUTF8\nS: 250 ok\nC: RCPT TO:<ö@example.com>\nS: 250 ok")
+	if err := s.Mail(ctx, "ä@example.com"); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Rcpt(ctx, "ö@example.com"); err != nil {
+		t.Error(err)
+	}
+	s = hello(utf8 + "C: MAIL FROM:<a@example.com>\nS: 250 ok")
+	if err := s.Mail(ctx, "a@example.com"); err != nil {
+		t.Error(err)
+	}
+	_, err := s.Rcpt(ctx, "ö@example.com")
+	hasError(t, err, core.StageRcpt, core.Local, nil)
+	s = hello(ready + "C: MAIL FROM:<a@xn--bcher-kva.example>\nS: 250 ok")
+	hasError(t, s.Mail(ctx, "ä@example.com"), core.StageMail, core.Local, core.ErrNotSupported)
+	if err := s.Mail(ctx, "a@bücher.example"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSession_theZeroValueIsNotConnected(t *testing.T) {
+	var s core.Session
+	if err := s.Noop(t.Context()); !errors.Is(err, core.ErrDisconnected) {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}

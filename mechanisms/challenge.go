@@ -2,6 +2,7 @@ package mechanisms
 
 import (
 	"context"
+	"strings"
 
 	"github.com/postrider/postrider/core"
 )
@@ -13,7 +14,7 @@ import (
 //
 // The mechanism is taken to show a reusable secret, and is refused without TLS.
 func Func(name string, answer func(ctx context.Context, challenge []byte) (response []byte, err error)) core.Mechanism {
-	return function{name, answer}
+	return function{strings.ToUpper(name), answer}
 }
 
 type function struct {

@@ -108,6 +108,8 @@ func hostPort(u *url.URL, defaultPort int) (host string, port int, err error) {
 		return "", 0, fmt.Errorf("write it as %s://host:port", u.Scheme)
 	case u.Hostname() == "":
 		return "", 0, fmt.Errorf("it names no host: write it as %s://host:port", u.Scheme)
+	case strings.Contains(u.Hostname(), ":") && u.Host[0] != '[':
+		return "", 0, fmt.Errorf("an IPv6 address stands in brackets: write it as %s://[::1]:port", u.Scheme)
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		return "", 0, fmt.Errorf("it has more than a host and a port: write it as %s://host:port", u.Scheme)
 	case u.Port() == "":

@@ -88,6 +88,8 @@ func TestEndpoint_refuses(t *testing.T) {
 		{"a path", "smtp://mail.example.com/inbox", "more than a host and a port"},
 		{"a query", "smtps://mail.example.com?tls=off", "smtps://host:port"},
 		{"a fragment", "smtp://mail.example.com#x", "more than a host and a port"},
+		{"an IPv6 address without brackets", "smtp://::1", "in brackets"},
+		{"one with a port behind it", "smtp://2001:db8::1:25", "in brackets"},
 		{"port 0", "smtp://mail.example.com:0", "1 to 65535"},
 		{"port 65536", "smtp://mail.example.com:65536", "1 to 65535"},
 		{"a port beyond all numbers", "smtp://mail.example.com:99999999999999999999", "1 to 65535"},
