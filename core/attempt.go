@@ -62,6 +62,7 @@ func sendAttempt(ctx context.Context, a *Attempt) error {
 	if err := a.once.begin("attempt"); err != nil {
 		return err
 	}
+	defer a.once.finish()
 	err := a.watched(ctx)
 	if a.stale(ctx) {
 		// The server had hung up on the kept session before it said anything
@@ -143,11 +144,7 @@ func (d *Delivery) attempt(ctx context.Context, s *Session, kept bool) (*Session
 		r.Attempts++
 		r.Outcome = Pending
 	}
-	err := s.pipeline.attempt(ctx, a)
-	if err == nil {
-		err = a.once.end("attempt")
-	}
-	a.once.close()
+	err := a.once.end("attempt", s.pipeline.attempt(ctx, a), func() { _ = s.conn.raw.Close() })
 	if err != nil {
 		a.settle(err)
 	}

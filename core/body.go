@@ -20,7 +20,8 @@ import (
 // Implementations are safe for concurrent use if the message is sent
 // concurrently. One that knows the form of its octets also implements [Former].
 type Body interface {
-	// Open returns the content from its start. Every reader is closed once,
+	// Open returns the content from its start, and never nil without an error.
+	// Every reader is closed once,
 	// and that may happen while a Read is under way: when the context ends,
 	// Close is what makes a blocked Read return.
 	Open(ctx context.Context) (io.ReadCloser, error)
@@ -57,6 +58,18 @@ func formOf(b Body) (Form, bool) {
 		return f.Form()
 	}
 	return Form{}, false
+}
+
+// openBody opens a body of the caller's.
+func openBody(ctx context.Context, b Body) (io.ReadCloser, error) {
+	src, err := b.Open(ctx)
+	if err == nil && src == nil {
+		err = errors.New("Open returned neither a reader nor an error")
+	}
+	if err != nil {
+		return nil, stageError(StageContent, fmt.Errorf("opening the body: %w", err))
+	}
+	return src, nil
 }
 
 // Bytes returns a body that holds p. The octets must not change while a message
@@ -316,7 +329,7 @@ func (r *segmentsReader) current() (io.Reader, error) {
 	case len(r.rest) == 0:
 		return nil, io.EOF
 	}
-	open, err := r.rest[0].Open(r.ctx)
+	open, err := openBody(r.ctx, r.rest[0])
 	if err != nil {
 		return nil, err
 	}
@@ -362,7 +375,7 @@ func Canonical(b Body) Body {
 type canonicalBody struct{ Body }
 
 func (b canonicalBody) Open(ctx context.Context) (io.ReadCloser, error) {
-	src, err := b.Body.Open(ctx)
+	src, err := openBody(ctx, b.Body)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,9 @@ func NewClient(config Config) (*Client, error) {
 // The receipt is never nil when there was a message. If ctx ends, Send returns
 // at once; whether the message was accepted may then be Unknown.
 //
-// The message must not change while Send runs.
+// The message must not change while Send runs. Reading its body is bounded by
+// ctx alone, and a body whose Read blocks keeps Send from returning until its
+// Close makes Read return.
 func (c *Client) Send(ctx context.Context, m *Message) (*Receipt, error) {
 	if m == nil {
 		return nil, localError(StagePolicy, errors.New("no message"), "")
@@ -50,9 +52,19 @@ func (c *Client) Send(ctx context.Context, m *Message) (*Receipt, error) {
 	}
 	if err == nil {
 		d.utf8 = utf8
-		err = c.pipeline.deliver(ctx, d)
+		err = c.deliver(ctx, d)
 	}
 	return d.finish(err)
+}
+
+// deliver runs the delivery chain. When it returns, nothing of it is running any
+// more, whatever interceptors do.
+func (c *Client) deliver(ctx context.Context, d *Delivery) error {
+	err := c.pipeline.deliver(ctx, d)
+	d.running.Lock() // waits if an interceptor has returned before next
+	d.ended = true
+	d.running.Unlock()
+	return err
 }
 
 // finish settles whoever was not even tried, and derives the error from the

@@ -578,6 +578,16 @@ func TestSend_bodyThatFails(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("a body that opens to nothing is none", func(t *testing.T) {
+		for _, body := range []core.Body{opensToNil(-1), opensToNil(4), opensToNil(1 << 20), core.Segments(opensToNil(-1)), core.Canonical(opensToNil(-1))} {
+			c := newClient(t, pipelining+bye, smtptest.Options{})
+			m := message("b@example.com")
+			m.Body = body
+			if receipt, err := c.Send(t.Context(), m); receipt.Count(core.Refused) != 1 || !strings.Contains(err.Error(), "neither a reader nor an error") {
+				t.Errorf("%s: %v", outcomes(receipt), err)
+			}
+		}
+	})
 	t.Run("a panic of the reader is contained", func(t *testing.T) {
 		c := newClient(t, pipelining+envelope+goOn+"IGNORE", smtptest.Options{})
 		m := message("b@example.com")
@@ -625,6 +635,12 @@ type declared struct {
 }
 
 func (d declared) Size() int64 { return d.size }
+
+// opensToNil is a body that opens to nothing; the number is its size.
+type opensToNil int64
+
+func (opensToNil) Open(context.Context) (io.ReadCloser, error) { return nil, nil }
+func (b opensToNil) Size() int64                               { return int64(b) }
 
 type stuck struct{}
 

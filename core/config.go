@@ -116,6 +116,17 @@ func (config Config) check() (*settings, error) {
 	if config.TLSPolicy > TLSOff {
 		return nil, configError(fmt.Errorf("Config.TLSPolicy %d does not exist", config.TLSPolicy))
 	}
+	if config.LineEnds > RefuseLineEnds || config.EightBit > SendEightBit || config.LongLines > RefuseLongLines {
+		return nil, configError(errors.New("Config.LineEnds, EightBit or LongLines has a value that does not exist: use the constants"))
+	}
+	if config.TLS != nil && config.TLS.MaxVersion != 0 && config.TLS.MaxVersion < tls.VersionTLS12 {
+		return nil, configError(errors.New("Config.TLS.MaxVersion is below TLS 1.2, which is the least: leave it zero"))
+	}
+	for _, keyword := range config.MaskExtensions {
+		if !validKeyword(keyword) {
+			return nil, configError(fmt.Errorf("Config.MaskExtensions holds %q, which is no EHLO keyword", keyword))
+		}
+	}
 	if config.TLSPolicy == TLSOff && s.endpoint.Security == ImplicitTLS {
 		return nil, configError(fmt.Errorf("Config.TLSPolicy is off, and %q is TLS from the first octet: use the smtp scheme", config.Endpoint))
 	}

@@ -168,11 +168,8 @@ func (c *conn) fault(stage Stage, doing string, err error, timeout time.Duration
 // context.Canceled or context.DeadlineExceeded and the caller's cause work.
 func contextError(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
-	if cause == nil || errors.Is(cause, err) {
-		return err
-	}
-	if errors.Is(err, cause) {
-		return err
+	if errors.Is(cause, err) {
+		return cause
 	}
 	return fmt.Errorf("%w: %w", err, cause)
 }

@@ -53,6 +53,7 @@ func openSession(ctx context.Context, c *Connect) (err error) {
 	if err := c.once.begin("connect"); err != nil {
 		return err
 	}
+	defer c.once.finish()
 	defer contain("a function of the configuration", &err)
 	s := c.session
 	if err := c.step("dial", func() error { return s.dial(ctx) }); err != nil {
@@ -127,9 +128,7 @@ func (s *Session) dial(ctx context.Context) (err error) {
 		err = errors.New("the transport returned no connection and no error")
 	}
 	if err != nil {
-		if ctx.Err() != nil {
-			err = fmt.Errorf("%w: %w", contextError(ctx), err)
-		}
+		err = explainTimeout(ctx, dialCtx, err, s.config.Timeouts.Dial)
 		if e, ok := errors.AsType[*Error](err); ok {
 			return e // the transport knows better what it means
 		}
@@ -149,15 +148,13 @@ func (s *Session) newPeer() *Peer {
 func (s *Session) handshake(ctx context.Context) (err error) {
 	defer contain("a function of Config.TLS", &err)
 	config, unverified := tlsConfig(s.config.TLS, &s.config.endpoint, s.config.policy)
-	ctx, cancel := withTimeout(ctx, s.config.Timeouts.TLS)
+	tlsCtx, cancel := withTimeout(ctx, s.config.Timeouts.TLS)
 	defer cancel()
 	_ = s.conn.raw.SetDeadline(time.Time{}) // the context has the time limit now
 	stream := tls.Client(s.conn.raw, config)
-	if err := stream.HandshakeContext(ctx); err != nil {
-		if ctx.Err() != nil {
-			err = fmt.Errorf("%w: %w", contextError(ctx), err)
-		}
-		e := tlsError(fmt.Errorf("%w: TLS handshake: %w", ErrDisconnected, err))
+	if err := stream.HandshakeContext(tlsCtx); err != nil {
+		err = explainTimeout(ctx, tlsCtx, err, s.config.Timeouts.TLS)
+		e := tlsError(fmt.Errorf("%w: TLS handshake: %w", ErrDisconnected, err), s.config.endpoint.Security)
 		s.conn.kill(e)
 		return e
 	}

@@ -38,9 +38,12 @@ func (c *Content) Offers(keyword string) bool {
 	return offered
 }
 
-// Prepend puts header fields in front of the content: whole lines, ended by
-// CRLF.
+// Prepend puts header fields in front of the content: whole lines. A line end
+// that the last one lacks is added.
 func (c *Content) Prepend(header string) {
+	if header != "" && !strings.HasSuffix(header, "\n") {
+		header += "\r\n"
+	}
 	c.Body = Segments(String(header), c.Body)
 }
 
@@ -73,9 +76,7 @@ func (s *settledContent) settle(ctx context.Context, p *pipeline, m *Message, pe
 	}
 	c := &Content{Body: m.Body, message: m, peer: peer}
 	err := p.content(ctx, c)
-	if err == nil {
-		err = c.once.end("content")
-	}
+	err = c.once.end("content", err, func() {})
 	if err == nil && c.Body == nil {
 		err = errors.New("a content interceptor set Body to nil")
 	}
@@ -87,7 +88,13 @@ func (s *settledContent) settle(ctx context.Context, p *pipeline, m *Message, pe
 }
 
 // settleContent is the end of the content chain.
-func settleContent(_ context.Context, c *Content) error { return c.once.begin("content") }
+func settleContent(_ context.Context, c *Content) error {
+	if err := c.once.begin("content"); err != nil {
+		return err
+	}
+	c.once.finish()
+	return nil
+}
 
 // stageError gives an error that has no stage one.
 func stageError(stage Stage, err error) error {

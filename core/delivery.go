@@ -3,6 +3,8 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"time"
 )
 
@@ -18,6 +20,11 @@ type Delivery struct {
 	utf8    bool
 	receipt *Receipt
 	content settledContent
+
+	// running is held while deliver runs; ended is set when the chain has
+	// returned.
+	running sync.Mutex
+	ended   bool
 
 	// Kept here so that the usual delivery needs no further memory.
 	first Attempt
@@ -45,6 +52,9 @@ func (d *Delivery) Refuse(i int, err error) {
 	if r.Outcome == Accepted || r.Outcome == Unknown {
 		return
 	}
+	if err == nil {
+		err = errors.New("refused by an interceptor")
+	}
 	r.fail(stageError(StagePolicy, err))
 }
 
@@ -67,6 +77,13 @@ func newDelivery(m *Message) *Delivery {
 // deliver is the end of the delivery chain: it tries those who have no final
 // outcome yet, in as many transactions as the server's limits ask for.
 func deliver(ctx context.Context, d *Delivery) error {
+	if !d.running.TryLock() {
+		return localError(StagePolicy, fmt.Errorf("%w in the delivery chain: it is still running", ErrNextTwice), "call next again when it has returned")
+	}
+	defer d.running.Unlock()
+	if d.ended {
+		return localError(StagePolicy, fmt.Errorf("%w in the delivery chain", ErrNextLate), "to bound the time of next, give it a context with a deadline")
+	}
 	todo := d.todo[:0]
 	for i := range d.receipt.Recipients {
 		if o := d.receipt.Recipients[i].Outcome; o == Pending || o == Deferred {

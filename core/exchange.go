@@ -109,10 +109,7 @@ func (s *Session) exchange(ctx context.Context, commands []Command, content *out
 	x := &Exchange{session: s, content: content, sent: commands}
 	x.Commands = append(x.Commands, commands...)
 	err := s.pipeline.exchange(ctx, x)
-	if err == nil {
-		err = x.once.end("exchange")
-	}
-	x.once.close()
+	err = x.once.end("exchange", err, func() { _ = s.conn.raw.Close() })
 	if err != nil {
 		err = stageError(firstStage(commands), err)
 	}
@@ -132,6 +129,7 @@ func sendExchange(ctx context.Context, x *Exchange) error {
 	if err := x.once.begin("exchange"); err != nil {
 		return err
 	}
+	defer x.once.finish()
 	s := x.session
 	if err := x.takeParams(); err != nil {
 		return err

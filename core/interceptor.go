@@ -27,6 +27,10 @@ type (
 // called once, when the client is made, and what it returns is called
 // concurrently. A field that is nil leaves that work alone.
 //
+// An interceptor returns after its call of next has returned. If it does not, what
+// it left running is waited for, and interrupted unless it is a whole delivery.
+// To bound the time of next, give it a context with a deadline.
+//
 // In [Config] the order of interceptors is the slice's: the first is the
 // outermost. A panic in an interceptor becomes a [*PanicError] that names it.
 type Interceptor struct {
@@ -110,6 +114,8 @@ func checkInterceptors(interceptors []Interceptor) error {
 		switch {
 		case i.Name == "":
 			return fmt.Errorf("interceptor %d has no Name: give it one, it stands in errors and traces", n)
+		case printable(i.Name) != i.Name:
+			return fmt.Errorf("interceptor %d has the name %q: use printable ASCII, it stands in errors and traces", n, i.Name)
 		case seen[i.Name]:
 			return fmt.Errorf("two interceptors are named %q: give each its own name", i.Name)
 		case i.Delivery == nil && i.Attempt == nil && i.Content == nil && i.Connect == nil && i.Exchange == nil:

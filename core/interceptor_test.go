@@ -292,23 +292,6 @@ func TestInterceptors_aPanicNamesItsInterceptor(t *testing.T) {
 	}
 }
 
-func TestInterceptors_nextAfterReturnIsRefused(t *testing.T) {
-	var late func() error
-	i := core.Interceptor{Name: "late", Attempt: func(next core.AttemptFunc) core.AttemptFunc {
-		return func(ctx context.Context, a *core.Attempt) error {
-			late = func() error { return next(ctx, a) }
-			return errors.New("not now")
-		}
-	}}
-	c := newClient(t, pipelining+bye, smtptest.Options{}, with(i))
-	if _, err := c.Send(t.Context(), message("b@example.com")); err == nil {
-		t.Fatal("no error")
-	}
-	if err := late(); !errors.Is(err, core.ErrNextLate) {
-		t.Errorf("error %v, want ErrNextLate", err)
-	}
-}
-
 func TestInterceptors_contentIsSettledOnceForADelivery(t *testing.T) {
 	const offers = "S: 220 hi\nC: EHLO client.example\nS: 250-mx.example\nS: 250-8BITMIME\nS: 250 PIPELINING\n"
 	const rcpt = "C| RCPT TO:<b@example.com>\nC| DATA\nS: 250 ok\n"

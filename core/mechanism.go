@@ -45,6 +45,13 @@ type SecretKeeper interface {
 	KeepsSecret() bool
 }
 
+// Checker is implemented by a mechanism that can tell, when a client is made,
+// that it will not work: because of a user name that is empty, say.
+type Checker interface {
+	// Check returns why the mechanism cannot work. It opens nothing.
+	Check() error
+}
+
 func keepsSecret(m Mechanism) bool {
 	k, ok := m.(SecretKeeper)
 	return ok && k.KeepsSecret()
@@ -54,7 +61,8 @@ func keepsSecret(m Mechanism) bool {
 // preference.
 type mechanismSet []Mechanism
 
-func newMechanismSet(list []Mechanism) (mechanismSet, error) {
+func newMechanismSet(list []Mechanism) (_ mechanismSet, err error) {
+	defer contain("a mechanism", &err)
 	seen := make(map[string]Mechanism, len(list))
 	for n, m := range list {
 		if m == nil {
@@ -68,6 +76,11 @@ func newMechanismSet(list []Mechanism) (mechanismSet, error) {
 			return nil, fmt.Errorf("two mechanisms are named %s: %T and %T", name, other, m)
 		}
 		seen[name] = m
+		if c, ok := m.(Checker); ok {
+			if err := c.Check(); err != nil {
+				return nil, fmt.Errorf("mechanism %s: %w", name, err)
+			}
+		}
 	}
 	return list, nil
 }

@@ -65,9 +65,9 @@ func (o *outgoing) open(ctx context.Context, b Body) error {
 }
 
 func (o *outgoing) openSource(ctx context.Context, b Body) error {
-	src, err := b.Open(ctx)
+	src, err := openBody(ctx, b)
 	if err != nil {
-		return stageError(StageContent, fmt.Errorf("opening the body: %w", err))
+		return err
 	}
 	o.src, o.later = src, nil
 	return nil
@@ -112,6 +112,8 @@ func (o *outgoing) read(ctx context.Context, buffer []byte, add func([]byte) err
 			return nil
 		case err != nil:
 			return stageError(StageContent, fmt.Errorf("reading the body: %w", err))
+		case n < 0:
+			return localError(StageContent, errors.New("reading the body: Read returned a negative count"), "")
 		case n == 0:
 			if empty++; empty == 100 {
 				return localError(StageContent, fmt.Errorf("reading the body: %w", io.ErrNoProgress), "")

@@ -108,9 +108,9 @@ func (t *transaction) hold(ctx context.Context) error {
 	if _, known := formOf(t.body); known || size < 0 || size > inlineContent || OneShot(t.body) {
 		return nil
 	}
-	src, err := t.body.Open(ctx)
+	src, err := openBody(ctx, t.body)
 	if err != nil {
-		return stageError(StageContent, fmt.Errorf("opening the body: %w", err))
+		return err
 	}
 	defer func() { _ = src.Close() }()
 	p, err := io.ReadAll(io.LimitReader(src, inlineContent+1))
@@ -191,9 +191,9 @@ func (r refusals) check(eightBit bool, longestLine int) error {
 // measure looks through a body whose form is not known. Of the form, only what
 // refusals are about is found out.
 func measure(ctx context.Context, b Body) (Form, error) {
-	src, err := b.Open(ctx)
+	src, err := openBody(ctx, b)
 	if err != nil {
-		return Form{}, stageError(StageContent, fmt.Errorf("opening the body: %w", err))
+		return Form{}, err
 	}
 	defer func() { _ = src.Close() }()
 	var m meter

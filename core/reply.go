@@ -74,9 +74,12 @@ func (r Reply) QueueID() string {
 	return ""
 }
 
-// String returns code and text on one line, with control and non-ASCII octets
+// String returns "no reply" for the zero value, else code and text on one line, with control and non-ASCII octets
 // escaped, fit for a log. Lines are separated by " / ".
 func (r Reply) String() string {
+	if r.Code == 0 {
+		return "no reply"
+	}
 	if r.Text == "" {
 		return strconv.Itoa(r.Code)
 	}

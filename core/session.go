@@ -95,11 +95,9 @@ func Dial(ctx context.Context, config Config) (*Session, error) {
 func connectSession(ctx context.Context, config *settings, p *pipeline, full bool) (*Session, error) {
 	s := &Session{config: config, pipeline: p, peer: &Peer{Endpoint: config.endpoint.URL, ServerName: config.endpoint.ServerName, Protocol: config.endpoint.Protocol}}
 	c := &Connect{Endpoint: config.endpoint, session: s, full: full}
-	err := p.connect(ctx, c)
-	if err == nil {
-		err = c.once.end("connect")
-	}
-	c.once.close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	err := c.once.end("connect", p.connect(ctx, c), cancel)
 	if err != nil {
 		if s.conn != nil {
 			s.conn.kill(err)
@@ -257,14 +255,16 @@ func (s *Session) Quit(ctx context.Context) error {
 }
 
 // Close closes the connection without a word. Use [Session.Quit] to part
-// politely.
+// politely. Close may be called at any time, from any goroutine: a call that is
+// running then fails with [ErrDisconnected].
 func (s *Session) Close() error {
+	if s.conn == nil {
+		return nil
+	}
 	if !s.busy.CompareAndSwap(false, true) {
-		return localError(StageCommand, ErrBusy, "cancel the context of the call that is running")
+		return s.conn.raw.Close()
 	}
 	defer s.busy.Store(false)
-	if s.conn != nil {
-		s.conn.kill(ErrClosed)
-	}
+	s.conn.kill(ErrClosed)
 	return nil
 }

@@ -397,12 +397,29 @@ func TestSession_concurrentUseIsAnError(t *testing.T) {
 		if err := s.Noop(t.Context()); !errors.Is(err, core.ErrBusy) {
 			t.Errorf("second call: %v", err)
 		}
-		if err := s.Close(); !errors.Is(err, core.ErrBusy) {
-			t.Errorf("Close: %v", err)
-		}
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("first call: %v", err)
+		}
+	})
+}
+
+func TestSession_closeInterruptsTheCallThatIsRunning_J6(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := mustDial(t, "S: 220 hi\nC: NOOP\nHANG")
+		done := make(chan error)
+		go func() { done <- s.Noop(t.Context()) }()
+		synctest.Wait()
+		for range 2 {
+			if err := s.Close(); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		}
+		if err := <-done; !errors.Is(err, core.ErrDisconnected) {
+			t.Errorf("the call that was running: %v", err)
+		}
+		if err := s.Noop(t.Context()); !errors.Is(err, core.ErrDisconnected) {
+			t.Errorf("a later call: %v", err)
 		}
 	})
 }

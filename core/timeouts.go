@@ -2,6 +2,8 @@ package core
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"time"
 )
 
@@ -51,6 +53,18 @@ func (t Timeouts) withDefaults() Timeouts {
 		}
 	}
 	return t
+}
+
+// explainTimeout says whose time has ended when work under inner failed: that of
+// the caller's context, or that of the stage.
+func explainTimeout(outer, inner context.Context, err error, timeout time.Duration) error {
+	switch {
+	case outer.Err() != nil:
+		return fmt.Errorf("%w: %w", contextError(outer), err)
+	case inner.Err() != nil:
+		return fmt.Errorf("%w after %v", os.ErrDeadlineExceeded, timeout)
+	}
+	return err
 }
 
 // withTimeout is context.WithTimeout for a timeout that, if it is negative, is

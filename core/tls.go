@@ -18,7 +18,8 @@ const (
 	// TLSRequired: no envelope and no credential without TLS and a certificate
 	// that verifies. A server that does not offer STARTTLS is refused.
 	TLSRequired
-	// TLSOpportunistic: TLS if it is offered. A certificate that does not
+	// TLSOpportunistic: TLS if it is offered; a server that offers it and then
+	// fails at it is not tried in clear text. A certificate that does not
 	// verify is reported in [Peer.TLSError] and does not stop the session, but
 	// no mechanism that shows a secret is used with it. With implicit TLS it is
 	// the same as TLSRequired.
@@ -91,7 +92,7 @@ func verify(state tls.ConnectionState, roots *x509.CertPool, name string) error 
 
 // tlsError classes a failed handshake: a certificate that does not verify will
 // not do so the next time, a lost connection may.
-func tlsError(err error) *Error {
+func tlsError(err error, security Security) *Error {
 	e := &Error{Stage: StageTLS, Class: Temporary, Err: err}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		e.Class = Permanent
@@ -99,7 +100,10 @@ func tlsError(err error) *Error {
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		e.Class = Permanent
-		e.Hint = "the server does not speak TLS on this port: use smtps for implicit TLS (port 465), smtp for STARTTLS (25, 587)"
+		e.Hint = "what the server answered is not TLS"
+		if security == ImplicitTLS {
+			e.Hint = "the server does not speak TLS from the first octet on this port: use the smtp scheme for STARTTLS (ports 25, 587)"
+		}
 	}
 	if _, ok := errors.AsType[tls.AlertError](err); ok {
 		e.Hint = "the server refused the handshake"

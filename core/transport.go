@@ -63,7 +63,8 @@ type Endpoint struct {
 // transportSet is the registry of a client.
 type transportSet map[string]Transport
 
-func newTransportSet(list []Transport) (transportSet, error) {
+func newTransportSet(list []Transport) (_ transportSet, err error) {
+	defer contain("a transport", &err)
 	if len(list) == 0 {
 		return nil, errors.New("Config.Transports is empty: use transport.Standard()")
 	}
@@ -85,7 +86,8 @@ func newTransportSet(list []Transport) (transportSet, error) {
 }
 
 // resolve finds the transport for an endpoint's URL and has it read the URL.
-func (set transportSet) resolve(rawURL string) (Transport, Endpoint, error) {
+func (set transportSet) resolve(rawURL string) (_ Transport, _ Endpoint, err error) {
+	defer contain("a transport", &err)
 	if rawURL == "" {
 		return nil, Endpoint{}, errors.New(`Config.Endpoint is empty: set it to a URL such as "smtps://mail.example.com"`)
 	}

@@ -2,6 +2,7 @@ package mechanisms
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/postrider/postrider/core"
@@ -23,6 +24,14 @@ type function struct {
 }
 
 func (f function) Name() string { return f.name }
+
+// Check implements [core.Checker].
+func (f function) Check() error {
+	if f.answer == nil {
+		return errors.New("the function given to mechanisms.Func is nil")
+	}
+	return nil
+}
 
 func (f function) Start(ctx context.Context, _ *core.Peer) (core.Authentication, []byte, error) {
 	initial, err := f.answer(ctx, nil)

@@ -37,16 +37,25 @@ func (*plain) String() string { return "PLAIN" }
 // GoString is String, for %#v.
 func (*plain) GoString() string { return "PLAIN" }
 
-func (p *plain) Start(context.Context, *core.Peer) (core.Authentication, []byte, error) {
+// Check implements [core.Checker].
+func (p *plain) Check() error {
 	identity, user, password := p.credentials()
 	for _, f := range []struct{ what, value string }{{"identity", identity}, {"user name", user}, {"password", password}} {
 		if strings.ContainsRune(f.value, 0) || !utf8.ValidString(f.value) {
-			return nil, nil, fmt.Errorf("the %s holds NUL or is not UTF-8, and PLAIN can carry neither", f.what)
+			return fmt.Errorf("the %s holds NUL or is not UTF-8, and PLAIN can carry neither", f.what)
 		}
 		if f.value == "" && f.what != "identity" {
-			return nil, nil, fmt.Errorf("the %s is empty, which PLAIN does not allow (RFC 4616 §2)", f.what)
+			return fmt.Errorf("the %s is empty, which PLAIN does not allow (RFC 4616 §2)", f.what)
 		}
 	}
+	return nil
+}
+
+func (p *plain) Start(context.Context, *core.Peer) (core.Authentication, []byte, error) {
+	if err := p.Check(); err != nil {
+		return nil, nil, err
+	}
+	identity, user, password := p.credentials()
 	// RFC 4616 §2: message = [authzid] UTF8NUL authcid UTF8NUL passwd
 	return oneMessage{}, []byte(identity + "\x00" + user + "\x00" + password), nil
 }

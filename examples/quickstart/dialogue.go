@@ -8,6 +8,7 @@ import (
 	"maps"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/postrider/postrider/core"
 	"github.com/postrider/postrider/middleware/retry"
@@ -68,7 +69,7 @@ func (d *dialogue) connect(next core.ConnectFunc) core.ConnectFunc {
 		case errors.Is(err, s.mentioned):
 			d.note("no session")
 		default:
-			d.note("no session: %v", err)
+			d.note("no session: %s", because(ctx, err))
 		}
 		return err
 	}
@@ -106,7 +107,7 @@ func (d *dialogue) exchange(next core.ExchangeFunc) core.ExchangeFunc {
 		d.say("S:", lines)
 		if err != nil {
 			s.mentioned = err
-			d.note("%v", err)
+			d.note("%s", because(ctx, err))
 		}
 		return err
 	}
@@ -175,10 +176,10 @@ func (d *dialogue) say(who string, lines []said) {
 				bracket, beside = "└ ", "  "
 			}
 		}
-		for k, text := range wrap(l.text, width-margin-len("│ ")) {
+		for k, text := range wrap(l.text, width-margin-utf8.RuneCountInString(bracket), 4) {
 			speaker := who
 			if k > 0 {
-				speaker, bracket, text = "  ", beside, "    "+text
+				speaker, bracket = "  ", beside
 			}
 			d.page.line("%s  %s %s%s", d.page.paint(faint, fmt.Sprintf("%8s", at)), d.page.paint(l.style, speaker), d.page.paint(faint, bracket), d.page.paint(l.style, text))
 			at = ""
@@ -190,7 +191,7 @@ func (d *dialogue) say(who string, lines []said) {
 func (d *dialogue) note(format string, args ...any) {
 	at := d.page.sinceBegun()
 	dash := "--"
-	for _, text := range wrap(fmt.Sprintf(format, args...), width-margin) {
+	for _, text := range wrap(fmt.Sprintf(format, args...), width-margin, 0) {
 		d.page.line("%s  %s", d.page.paint(faint, fmt.Sprintf("%8s", at)), d.page.paint(strong, dash+" "+text))
 		at, dash = "", "  "
 	}

@@ -10,30 +10,35 @@ import (
 	"github.com/postrider/postrider/core"
 )
 
+// usage keeps to the width of a page.
 const usage = `Quickstart sends one message and shows everything that happens to it.
 
   go run ./examples/quickstart
         to a server that it starts itself, and that needs nothing
 
-  go run ./examples/quickstart -url smtp://mail.example.com:587 -from me@example.com \
-        -to you@example.net -user me -password-file FILE
+  go run ./examples/quickstart -url smtp://mail.example.com:587 \
+        -from me@example.com -to you@example.net -user me -password-file FILE
         to a real one
 
-  -url URL             the server: smtp://host:587 (STARTTLS), smtps://host (TLS from the start)
+  -url URL             the server: smtp://host:587 (STARTTLS),
+                       smtps://host (TLS from the start)
   -from ADDRESS        the sender; <> is the null sender
-  -to ADDRESS,...      the recipients; may be repeated
-  -message FILE        the message, header and all; without it, a short one is made up
+  -to ADDRESS,...      the recipients; may be repeated; a comma within double
+                       quotes belongs to the address: "a, b"@example.net
+  -message FILE        the message, header and all; without it, a short one is
+                       made up
   -user NAME           the user to authenticate as
   -password-file FILE  a file with the user's password and nothing else
-  -ca FILE             certificates (PEM) of authorities to trust beside the system's
-  -tls POLICY          required, opportunistic or off; without it, required unless the
-                       server is on this machine
+  -ca FILE             certificates (PEM) of authorities to trust beside the
+                       system's
+  -tls POLICY          required, opportunistic or off; without it, required
+                       unless the server is on this machine
   -dkim-domain NAME    sign the message for this domain,
   -dkim-selector NAME  with the key of this selector,
   -dkim-key FILE       which is this private key (PEM)
 
-It ends with status 0 when every recipient was accepted, 1 when not, and 2 when it
-was not told well what to do.
+It ends with status 0 when every recipient was accepted, 1 when not or when its
+output could not be written, and 2 when it was not told well what to do.
 `
 
 // flags is the command line.
@@ -54,7 +59,7 @@ func parse(args []string) (*flags, error) {
 	set.StringVar(&f.url, "url", "", "")
 	set.StringVar(&f.from, "from", "", "")
 	set.Func("to", "", func(list string) error {
-		for address := range strings.SplitSeq(list, ",") {
+		for _, address := range splitAddresses(list) {
 			if address = strings.TrimSpace(address); address != "" {
 				f.to = append(f.to, address)
 			}
@@ -82,6 +87,25 @@ func parse(args []string) (*flags, error) {
 		return &f, nil
 	}
 	return &f, f.check()
+}
+
+// splitAddresses splits a list at its commas, except for those between double
+// quotes, where a backslash takes the next character as it is (RFC 5321 §4.1.2).
+func splitAddresses(list string) []string {
+	var addresses []string
+	begin, quoted := 0, false
+	for i := 0; i < len(list); i++ {
+		switch c := list[i]; {
+		case c == '"':
+			quoted = !quoted
+		case c == '\\' && quoted:
+			i++
+		case c == ',' && !quoted:
+			addresses = append(addresses, list[begin:i])
+			begin = i + 1
+		}
+	}
+	return append(addresses, list[begin:])
 }
 
 // check refuses what is missing and what does not go together.

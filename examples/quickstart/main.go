@@ -29,7 +29,7 @@ import (
 // The exit statuses.
 const (
 	allAccepted  = 0
-	notAccepted  = 1
+	failed       = 1 // not all accepted, or not all shown
 	badlyInvoked = 2
 )
 
@@ -42,13 +42,15 @@ func main() {
 // run is the program. It returns its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fail := func(status int, err error) int {
-		_, _ = fmt.Fprintln(stderr, "quickstart:", err)
+		_, _ = fmt.Fprintln(stderr, "quickstart:", because(ctx, err))
 		return status
 	}
 	f, err := parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		_, _ = fmt.Fprint(stdout, usage)
+		if _, err := fmt.Fprint(stdout, usage); err != nil {
+			return fail(failed, err)
+		}
 		return allAccepted
 	case err != nil:
 		return fail(badlyInvoked, err)
@@ -63,7 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 	} else {
 		if server, err = startEmbedded(); err != nil {
-			return fail(notAccepted, err)
+			return fail(failed, err)
 		}
 		defer server.stop()
 		j = server.job()
@@ -93,15 +95,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	_ = client.Close() // now, so that the dialogue has its end
 	p.section("Spans", "the trace of this delivery, as OpenTelemetry has it; milliseconds")
 	drawSpans(p, spans.GetSpans())
-	p.section("Recipients", "what became of the message for each, and the server's reply to every attempt")
-	showRecipients(p, receipt, d.triesOf())
+	p.section("Recipients", "what became of each, and the server's reply to every attempt")
+	showRecipients(ctx, p, receipt, d.triesOf())
 	if server != nil {
 		p.section("Server", "what arrived there, and the check of its signature")
 		showArrivals(p, server.arrivals())
 	}
 	showResult(p, receipt)
-	if err != nil {
-		return fail(notAccepted, err)
+	incomplete := p.failure()
+	switch {
+	case err != nil && incomplete != nil:
+		return fail(failed, fmt.Errorf("%s; and the output is incomplete: %w", because(ctx, err), incomplete))
+	case err != nil:
+		return fail(failed, err)
+	case incomplete != nil:
+		return fail(failed, fmt.Errorf("every recipient was accepted, but the output is incomplete: %w", incomplete))
 	}
 	return allAccepted
 }

@@ -15,7 +15,7 @@ func newMessage(from string, to ...string) *core.Message {
 	if author == "" {
 		author = "postmaster@localhost" // the null sender is for envelopes only
 	}
-	_, domain, _ := strings.Cut(author, "@")
+	domain := author[strings.LastIndexByte(author, '@')+1:] // quoted, the local part may have an @ too
 	text := []string{
 		"From: <" + author + ">",
 		"To: <" + strings.Join(to, ">, <") + ">",

@@ -1,22 +1,24 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/postrider/postrider/core"
 )
 
 // showRecipients writes what became of the message for each recipient, and the
 // reply of every attempt.
-func showRecipients(p *page, receipt *core.Receipt, tries map[int][]try) {
-	longest := 0
-	for _, r := range receipt.Recipients {
-		longest = max(longest, utf8.RuneCountInString(r.Address))
-	}
+func showRecipients(ctx context.Context, p *page, receipt *core.Receipt, tries map[int][]try) {
+	indent := pad("", len("  accepted  "))
 	for i, r := range receipt.Recipients {
-		outcome, address := p.paint(styleOfOutcome(r.Outcome), pad(r.Outcome.String(), 8)), pad(r.Address, longest)
+		outcome := pad("  "+r.Outcome.String(), len(indent))
+		for _, text := range wrap(r.Address, width-len(indent), 0) {
+			p.line("%s%s", p.paint(styleOfOutcome(r.Outcome), outcome), text)
+			outcome = indent
+		}
 		rows := tries[i]
 		if len(rows) == 0 {
 			rows = []try{{0, r}}
@@ -26,10 +28,9 @@ func showRecipients(p *page, receipt *core.Receipt, tries map[int][]try) {
 			if t.attempt > 0 {
 				attempt = fmt.Sprintf("attempt %-2d", t.attempt)
 			}
-			room := max(30, width-2-8-2-longest-2-len(attempt)-2)
-			for _, text := range wrap(reason(t.result), room) {
-				p.line("  %s  %s  %s  %s", outcome, address, p.paint(faint, attempt), p.paint(styleOfOutcome(t.result.Outcome), text))
-				outcome, address, attempt = pad("", 8), pad("", longest), pad("", len(attempt))
+			for _, text := range wrap(reason(ctx, t.result), width-len(indent)-len(attempt)-2, 0) {
+				p.line("%s%s  %s", indent, p.paint(faint, attempt), p.paint(styleOfOutcome(t.result.Outcome), text))
+				attempt = pad("", len(attempt))
 			}
 		}
 	}
@@ -37,11 +38,21 @@ func showRecipients(p *page, receipt *core.Receipt, tries map[int][]try) {
 
 // reason is what decided an outcome: the server's reply, or what stood in its
 // way.
-func reason(r core.RecipientResult) string {
+func reason(ctx context.Context, r core.RecipientResult) string {
 	if r.Err == nil || r.Reply.Code != 0 {
 		return r.Reply.String()
 	}
-	return r.Err.Error()
+	return because(ctx, r.Err)
+}
+
+// because words an error. One that is there because ctx has ended, which can be
+// all that it says, is given the cause of that: the signal that came, say.
+func because(ctx context.Context, err error) string {
+	text, cause := err.Error(), context.Cause(ctx)
+	if cause == nil || !errors.Is(err, ctx.Err()) || strings.Contains(text, cause.Error()) {
+		return text
+	}
+	return text + ": " + cause.Error()
 }
 
 func styleOfOutcome(o core.Outcome) style {
@@ -59,7 +70,8 @@ func styleOfOutcome(o core.Outcome) style {
 // showArrivals writes what the embedded server has seen.
 func showArrivals(p *page, list []arrival) {
 	for _, a := range list {
-		p.line("  %s  %d octets over %s, from user %s, to %s", a.queueID, a.octets, a.tls, a.user, strings.Join(a.to, ", "))
+		p.line("  %s  %d octets over %s, from user %s", a.queueID, a.octets, a.tls, a.user)
+		p.line("      to %s", strings.Join(a.to, ", "))
 		p.line("      %s", p.paint(good, "DKIM signature of "+a.signature+" verified"))
 	}
 	if len(list) == 0 {

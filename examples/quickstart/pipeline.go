@@ -43,10 +43,10 @@ func (j *job) interceptors(provider trace.TracerProvider, d *dialogue) ([]core.I
 // showJob says what is about to happen.
 func showJob(p *page, j *job, embedded bool) {
 	what := fmt.Sprintf("Postrider sends one message to %s, through %s.", plural(len(j.message.To), "recipient"), j.config.Endpoint)
-	p.line("%s", p.paint(strong, what))
+	p.paragraph(strong, what)
 	if embedded {
-		p.line("The server is in this process, five milliseconds away. It wants TLS, a password and a DKIM")
-		p.line("signature, and it puts one recipient off at first, so that there is something to try again.")
+		p.paragraph(plain, "The server is in this process, five milliseconds away. It wants TLS, a password "+
+			"and a DKIM signature, and it puts one recipient off at first, so that there is something to try again.")
 	}
 }
 
@@ -63,6 +63,10 @@ func showPipeline(p *page, j *job, names []string) {
 	}
 	p.section("Pipeline", "what the message goes through, the outermost first")
 	for i, name := range names {
-		p.line("  %d  %s  %s", i+1, pad(name, 9), p.paint(faint, about[name]))
+		number := fmt.Sprintf("  %d  %s  ", i+1, pad(name, 9))
+		for _, text := range wrap(about[name], width-len(number), 0) {
+			p.line("%s%s", number, p.paint(faint, text))
+			number = pad("", len(number))
+		}
 	}
 }

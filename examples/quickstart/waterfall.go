@@ -57,8 +57,8 @@ func drawSpans(p *page, spans tracetest.SpanStubs) {
 		w.children[parent] = append(w.children[parent], s)
 	}
 	roots := w.under(trace.SpanID{})
-	w.nameWidth = w.widest(roots, 0) + 2
-	w.barWidth = max(10, width-2-w.nameWidth-2*timeWidth-2)
+	w.nameWidth = min(w.widest(roots, 0)+2, width-2-2*timeWidth-2-10) // bars of ten characters are left
+	w.barWidth = width - 2 - w.nameWidth - 2*timeWidth - 2
 	p.line("  %s", p.paint(faint, pad("", w.nameWidth)+fmt.Sprintf("%*s%*s", timeWidth, "start", timeWidth, "took")))
 	for _, root := range roots {
 		w.draw(root, "", "")
@@ -86,7 +86,7 @@ func (w *waterfall) widest(spans tracetest.SpanStubs, indent int) int {
 // past those below it.
 func (w *waterfall) draw(s tracetest.SpanStub, branch, trunk string) {
 	took := s.EndTime.Sub(s.StartTime)
-	name := pad(branch+label(s), w.nameWidth)
+	name := pad(shorten(branch+label(s), w.nameWidth-2), w.nameWidth)
 	times := fmt.Sprintf("%*s%*s", timeWidth, millis(s.StartTime.Sub(w.first)), timeWidth, millis(took))
 	paint := good
 	if s.Status.Code == codes.Error {

@@ -119,7 +119,7 @@ func TestExim(t *testing.T) {
 		arrived(t, e, "erin@example.test", sent)
 	})
 
-	// Each is a list of recipients, the replies that they get after 353, and the final one.
+	// Each is a list of recipients, and the replies to the content: 353, one for each of them, and the final one.
 	prdr := map[string]struct{ recipients, replies []string }{
 		"some": {[]string{"some@example.test", PRDRRefusedRecipient, PRDRDeferredRecipient, "more@example.test"},
 			[]string{"353 ", "250 PRDR R=<some@", "550 5.7.1 ", "450 4.7.1 ", "250 PRDR R=<more@", "250 id="}},
@@ -245,9 +245,7 @@ func TestExim(t *testing.T) {
 
 	t.Run("Settle sees what is not at rest", func(t *testing.T) {
 		d := envelope(t, "", "mia@example.test")
-		if open, err := connections(e.ports); len(open) != 1 {
-			t.Errorf("an open connection is seen as %q (%v)", open, err)
-		}
+		connected(t, e.ports, 1)
 		if sessions, err := e.daemon.others(); len(sessions) != 1 {
 			t.Errorf("an open session is seen as %q (%v)", sessions, err)
 		}

@@ -2,6 +2,7 @@ package realserver
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
@@ -148,6 +149,21 @@ func offers(t *testing.T, reply string, want ...string) {
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("what is announced is %q, wanted %q", got, want)
+	}
+}
+
+// connected waits until exactly so many connections to ports are seen.
+func connected(t *testing.T, ports []int, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var open []string
+	err := await(ctx, func() (_ bool, err error) {
+		open, err = connections(ports)
+		return len(open) == n, err
+	})
+	if err != nil {
+		t.Errorf("%d open connections are seen as %q: %v", n, open, err)
 	}
 }
 
@@ -298,9 +314,7 @@ func TestPostfix(t *testing.T) {
 	t.Run("Settle sees what is not at rest", func(t *testing.T) {
 		d := dial(t, p.PlainAddr, nil)
 		d.say("EHLO client.example.test", "250 ")
-		if open, err := connections(p.ports); len(open) != 1 {
-			t.Errorf("an open connection is seen as %q (%v)", open, err)
-		}
+		connected(t, p.ports, 1)
 		if err := p.syncLog(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -190,7 +190,8 @@ func reservePort() (port, fd int, err error) {
 }
 
 // connections lists the TCP connections over IPv4 to local ports that the server has not closed. It reads the system's
-// table, in which those stand too that no process has accepted yet.
+// table, in which those stand too that no process has accepted yet. Linux hands out that table page by page: when it
+// changes meanwhile, a connection may stand there several times, or be passed over for once.
 func connections(ports []int) ([]string, error) {
 	table, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
@@ -205,8 +206,9 @@ func connections(ports []int) ([]string, error) {
 		}
 		_, hex, _ := strings.Cut(fields[1], ":")
 		port, err := strconv.ParseUint(hex, 16, 16)
-		if err == nil && slices.Contains(ports, int(port)) {
-			open = append(open, fmt.Sprintf("a connection to port %d (from %s, state %s)", port, fields[2], fields[3]))
+		connection := fmt.Sprintf("a connection to port %d (from %s, state %s)", port, fields[2], fields[3])
+		if err == nil && slices.Contains(ports, int(port)) && !slices.Contains(open, connection) {
+			open = append(open, connection)
 		}
 	}
 	return open, nil
