@@ -24,10 +24,10 @@ func ExamplePassword() {
 		log.Fatal(err)
 	}
 	defer client.Close()
-	fmt.Println(config.Auth[len(config.Auth)-1])
+	fmt.Println(config.Auth)
 
 	// Output:
-	// PLAIN
+	// [PLAIN LOGIN]
 }
 
 // PlainAs acts for another user, where the server allows that.

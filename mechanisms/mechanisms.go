@@ -11,7 +11,8 @@ import (
 )
 
 // Password returns the mechanisms that authenticate with a user name and a
-// password, the strongest first, for core.Config.Auth.
+// password under TLS, for core.Config.Auth: PLAIN, and LOGIN for servers that
+// offer no other.
 func Password(user, password string) []core.Mechanism {
-	return []core.Mechanism{Plain(user, password)}
+	return []core.Mechanism{Plain(user, password), Login(user, password)}
 }
