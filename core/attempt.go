@@ -24,7 +24,7 @@ func (a *Attempt) Message() *Message { return a.delivery.message }
 
 // Recipients returns the indexes into Message().To that this attempt tries. It
 // must not be changed.
-func (a *Attempt) Recipients() []int { return a.t.todo }
+func (a *Attempt) Recipients() []int { return a.t.due }
 
 // Results returns the results of the whole delivery, by the same indexes: those
 // of this attempt are settled once next has returned. It must not be changed.
@@ -98,9 +98,9 @@ func (a *Attempt) transact(ctx context.Context) (err error) {
 		}
 	}()
 	defer contain("the message's body", &err)
-	todo := a.t.todo
-	a.t = transaction{s: s, message: d.message, utf8: d.utf8, results: d.receipt.Recipients, todo: todo, accepted: s.acceptedBuffer[:0]}
-	for _, i := range todo {
+	due := a.t.due
+	a.t = transaction{s: s, message: d.message, utf8: d.utf8, results: d.receipt.Recipients, due: due, accepted: s.acceptedBuffer[:0]}
+	for _, i := range due {
 		d.receipt.Recipients[i].Outcome = Pending
 	}
 	if a.t.body, err = d.content.settle(ctx, s.pipeline, d.message, s.peer); err != nil {
@@ -120,14 +120,14 @@ func (a *Attempt) stale(ctx context.Context) bool {
 
 // settle gives those an outcome that have none.
 func (a *Attempt) settle(err error) {
-	for _, i := range a.t.todo {
+	for _, i := range a.t.due {
 		if r := &a.delivery.receipt.Recipients[i]; r.Outcome == Pending {
 			r.fail(stageError(StagePolicy, err))
 		}
 	}
 }
 
-// attempt runs the attempt chain on a session for the recipients in d.todo, all
+// attempt runs the attempt chain on a session for the recipients in d.due, all
 // of which have an outcome afterwards. It returns the session that was used in
 // the end.
 func (d *Delivery) attempt(ctx context.Context, s *Session, kept bool) (*Session, error) {
@@ -138,8 +138,8 @@ func (d *Delivery) attempt(ctx context.Context, s *Session, kept bool) (*Session
 	d.receipt.Attempts++
 	d.receipt.Peer = s.peer
 	*a = Attempt{delivery: d, session: s, kept: kept, number: d.receipt.Attempts}
-	a.t.todo = d.todo
-	for _, i := range d.todo {
+	a.t.due = d.due
+	for _, i := range d.due {
 		r := &d.receipt.Recipients[i]
 		r.Attempts++
 		r.Outcome = Pending

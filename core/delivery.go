@@ -30,8 +30,8 @@ type Delivery struct {
 	first Attempt
 	own   Receipt
 	one   [1]RecipientResult
-	todo  []int
-	todo1 [1]int
+	due   []int
+	due1  [1]int
 }
 
 // Message returns the message, which must not be changed.
@@ -64,9 +64,9 @@ func newDelivery(m *Message) *Delivery {
 	d.receipt = &d.own
 	d.receipt.Started = time.Now()
 	if len(m.To) == 1 {
-		d.receipt.Recipients, d.todo = d.one[:], d.todo1[:0]
+		d.receipt.Recipients, d.due = d.one[:], d.due1[:0]
 	} else {
-		d.receipt.Recipients, d.todo = make([]RecipientResult, len(m.To)), make([]int, 0, len(m.To))
+		d.receipt.Recipients, d.due = make([]RecipientResult, len(m.To)), make([]int, 0, len(m.To))
 	}
 	for i := range m.To {
 		d.receipt.Recipients[i].Address = m.To[i].Address
@@ -84,30 +84,30 @@ func deliver(ctx context.Context, d *Delivery) error {
 	if d.ended {
 		return localError(StagePolicy, fmt.Errorf("%w in the delivery chain", ErrNextLate), "to bound the time of next, give it a context with a deadline")
 	}
-	todo := d.todo[:0]
+	due := d.due[:0]
 	for i := range d.receipt.Recipients {
 		if o := d.receipt.Recipients[i].Outcome; o == Pending || o == Deferred {
-			todo = append(todo, i)
+			due = append(due, i)
 		}
 	}
 	var first error
-	for len(todo) > 0 {
-		rest, err := d.try(ctx, todo)
+	for len(due) > 0 {
+		rest, err := d.try(ctx, due)
 		if first == nil {
 			first = err
 		}
-		todo = rest
+		due = rest
 	}
 	return first
 }
 
 // try does one attempt, for as many of the recipients as one transaction may
 // have, and returns those for whom another one is due at once.
-func (d *Delivery) try(ctx context.Context, todo []int) (rest []int, err error) {
+func (d *Delivery) try(ctx context.Context, due []int) (rest []int, err error) {
 	p := d.client.pool
 	s, kept, err := p.get(ctx)
 	if err != nil {
-		for _, i := range todo {
+		for _, i := range due {
 			r := &d.receipt.Recipients[i]
 			if r.Outcome == Deferred && ctx.Err() != nil {
 				continue // the reason that the server gave says more
@@ -117,9 +117,9 @@ func (d *Delivery) try(ctx context.Context, todo []int) (rest []int, err error) 
 		return nil, err
 	}
 	defer func() { p.put(s) }()
-	d.todo = todo
-	if most := s.peer.Extensions.rcptMax; most > 0 && most < len(todo) {
-		d.todo, rest = todo[:most], todo[most:] // RFC 9422 §4
+	d.due = due
+	if most := s.peer.Extensions.rcptMax; most > 0 && most < len(due) {
+		d.due, rest = due[:most], due[most:] // RFC 9422 §4
 	}
 	s, err = d.attempt(ctx, s, kept)
 	return append(d.surplus(), rest...), err
@@ -130,7 +130,7 @@ func (d *Delivery) try(ctx context.Context, todo []int) (rest []int, err error) 
 // attempt came on.
 func (d *Delivery) surplus() (list []int) {
 	cameOn := false
-	for _, i := range d.todo {
+	for _, i := range d.due {
 		r := &d.receipt.Recipients[i]
 		cameOn = cameOn || r.Outcome == Accepted
 		if e, ok := errors.AsType[*Error](r.Err); ok && e.Stage == StageRcpt && r.Outcome == Deferred && tooManyRecipients(e.Reply) {

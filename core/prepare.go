@@ -75,7 +75,7 @@ func (t *transaction) prepare(ctx context.Context) error {
 	if utf8 {
 		p = append(p, Parameter("SMTPUTF8", "SMTPUTF8", "")) // RFC 6531 §3.4
 	}
-	if t.prdr = m.PerRecipient && s.peer.Protocol == SMTP && len(t.todo) > 1 && extensions.Has("PRDR"); t.prdr {
+	if t.prdr = m.PerRecipient && s.peer.Protocol == SMTP && len(t.due) > 1 && extensions.Has("PRDR"); t.prdr {
 		p = append(p, Parameter("PRDR", "PRDR", ""))
 	}
 	s.params = append(p, m.Params...)
@@ -85,13 +85,13 @@ func (t *transaction) prepare(ctx context.Context) error {
 // convertPaths finds the ASCII form of every address, for a server without
 // SMTPUTF8: possible where only the domain is not ASCII.
 func (t *transaction) convertPaths() error {
-	t.ascii = make([]string, 0, 1+len(t.todo))
+	t.ascii = make([]string, 0, 1+len(t.due))
 	from, err := asciiPath(t.message.From)
 	if err != nil {
 		return localError(StagePolicy, fmt.Errorf("sender: %w", err), "")
 	}
 	t.ascii = append(t.ascii, from)
-	for _, i := range t.todo {
+	for _, i := range t.due {
 		to, err := asciiPath(t.message.To[i].Address)
 		if err != nil {
 			return localError(StagePolicy, fmt.Errorf("recipient %d: %w", i+1, err), "")
@@ -151,7 +151,7 @@ func (t *transaction) checkParams(extensions *Extensions) error {
 			return localError(StageMail, err, "")
 		}
 	}
-	for _, i := range t.todo {
+	for _, i := range t.due {
 		for _, p := range t.message.To[i].Params {
 			if err := p.check(extensions); err != nil {
 				return localError(StageRcpt, err, "")

@@ -208,12 +208,12 @@ func (s *Session) Send(ctx context.Context, m *Message) (*Receipt, error) {
 	if err == nil {
 		defer s.end()
 		for i := range m.To {
-			d.todo = append(d.todo, i)
+			d.due = append(d.due, i)
 			d.receipt.Recipients[i].Attempts = 1
 		}
 		d.receipt.Attempts, d.receipt.Peer = 1, s.peer
 		d.first = Attempt{delivery: d, session: s, number: 1}
-		d.first.t.todo = d.todo
+		d.first.t.due = d.due
 		err = d.first.transact(ctx)
 		d.receipt.Reply = d.first.t.final
 	}

@@ -9,10 +9,10 @@ type transaction struct {
 	message *Message
 	body    Body
 	utf8    bool     // the envelope needs SMTPUTF8
-	ascii   []string // or else its paths, the sender's and those of todo
+	ascii   []string // or else its paths, the sender's and those of due
 
 	results []RecipientResult // of the delivery
-	todo    []int             // which of them are in this transaction
+	due     []int             // which of them are in this transaction
 
 	begun    bool  // something was written
 	heard    bool  // a reply that was not a 421 was read
@@ -38,7 +38,7 @@ const (
 // run does the transaction and gives each of its recipients an outcome. The
 // error is that of the first recipient that was not accepted.
 func (t *transaction) run(ctx context.Context) error {
-	for _, i := range t.todo {
+	for _, i := range t.due {
 		t.results[i].Outcome = Pending
 	}
 	err := t.prepare(ctx)
@@ -46,7 +46,7 @@ func (t *transaction) run(ctx context.Context) error {
 		defer t.s.outgoing.close()
 		err = t.talk(ctx)
 	}
-	for _, i := range t.todo {
+	for _, i := range t.due {
 		r := &t.results[i]
 		if r.Outcome == Pending {
 			if err == nil {
@@ -55,7 +55,7 @@ func (t *transaction) run(ctx context.Context) error {
 			r.fail(err)
 		}
 	}
-	for _, i := range t.todo {
+	for _, i := range t.due {
 		if e := t.results[i].Err; e != nil {
 			return e
 		}
@@ -100,7 +100,7 @@ func (t *transaction) envelope(ctx context.Context) error {
 	if s.peer.Extensions.pipelining {
 		group = maxGroup // DATA or BDAT may be the last of it, RFC 2920 §3.1, RFC 3030 §4.2
 	}
-	data := len(t.todo) + 1 // the position of DATA or BDAT; MAIL has 0, RSET -1
+	data := len(t.due) + 1 // the position of DATA or BDAT; MAIL has 0, RSET -1
 	end := data
 	if t.how == withBdat || t.how == withChunks {
 		end = data - 1
@@ -158,8 +158,8 @@ func (t *transaction) command(position int) Command {
 			from = t.ascii[0]
 		}
 		return t.s.mail(from, t.s.params)
-	case position <= len(t.todo):
-		r := &t.message.To[t.todo[position-1]]
+	case position <= len(t.due):
+		r := &t.message.To[t.due[position-1]]
 		to := r.Address
 		if t.ascii != nil {
 			to = t.ascii[position]
@@ -183,14 +183,14 @@ func (t *transaction) judge(position int, reply Reply) error {
 		if !reply.Positive() {
 			t.refusal = replyError(StageMail, reply)
 		}
-	case position > len(t.todo):
+	case position > len(t.due):
 		t.data = reply
 	case t.refusal != nil:
 		// Without a sender every recipient is refused, and it says nothing.
 	case reply.Positive():
-		t.accepted = append(t.accepted, t.todo[position-1])
+		t.accepted = append(t.accepted, t.due[position-1])
 	default:
-		t.refuse(t.todo[position-1], replyError(StageRcpt, reply))
+		t.refuse(t.due[position-1], replyError(StageRcpt, reply))
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func TestLeavingTheQueueDoesNotBreakTheLimit(t *testing.T) {
 		for n := range 1000 {
 			group.Go(func() {
 				// They come bit by bit, and every third is soon gone again.
-				time.Sleep(time.Duration(n) * 7 * time.Millisecond)
+				<-time.After(time.Duration(n) * 7 * time.Millisecond)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				if n%3 == 0 {
@@ -132,7 +132,7 @@ func TestRefuse(t *testing.T) {
 		send(t, t.Context(), client, message("me@example.com", 1)) // what was refused took no message away
 		receipt, err = client.Send(t.Context(), message("me@example.com", 1))
 		limitError(t, receipt, err, time.Second)
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		send(t, t.Context(), client, message("me@example.com", 1))
 
 		receipt, err = client.Send(t.Context(), message("me@example.com", 4))
