@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -35,6 +36,9 @@ func checkPath(addr string) (utf8Needed bool, err error) {
 	}
 	if utf8Needed && !utf8.ValidString(addr) {
 		return false, addressError(addr, "is not valid UTF-8")
+	}
+	if strings.ContainsFunc(addr, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }) {
+		return false, addressError(addr, "holds a control character or a line separator")
 	}
 	local, domain, err := splitPath(addr)
 	if err != nil {
@@ -103,9 +107,9 @@ func checkDomain(addr, domain string) error {
 	}
 	for i := 0; i < len(domain); i++ {
 		c := domain[i]
-		ok := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c >= utf8.RuneSelf
-		if c == '.' {
-			ok = i > 0 && i < len(domain)-1 && domain[i-1] != '.'
+		ok := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c >= utf8.RuneSelf
+		if c == '.' || c == '-' { // within a domain, and a hyphen within a label
+			ok = i > 0 && i < len(domain)-1 && domain[i-1] != '.' && (c == '.' || domain[i+1] != '.')
 		}
 		if !ok {
 			return addressError(addr, fmt.Sprintf("%q is not allowed there in a domain", c))

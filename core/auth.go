@@ -26,6 +26,9 @@ func (s *Session) Auth(ctx context.Context, m Mechanism) error {
 		return err
 	}
 	defer s.end()
+	if s.state != stateReady {
+		return localError(StageAuth, fmt.Errorf("AUTH in a session that is %s", s.state), "call Hello first, and Reset to end a transaction")
+	}
 	set, err := newMechanismSet([]Mechanism{m})
 	if err != nil {
 		return localError(StageAuth, err, "")
@@ -41,10 +44,7 @@ func (s *Session) Auth(ctx context.Context, m Mechanism) error {
 
 // authenticate runs one mechanism: RFC 4954 §4, for all mechanisms.
 func (s *Session) authenticate(ctx context.Context, m Mechanism) (err error) {
-	switch {
-	case s.state != stateReady:
-		return localError(StageAuth, fmt.Errorf("AUTH in a session that is %s", s.state), "call Hello first, and Reset to end a transaction")
-	case s.peer.Mechanism != "":
+	if s.peer.Mechanism != "" {
 		return localError(StageAuth, fmt.Errorf("the session is authenticated already, by %s", s.peer.Mechanism), "open another session for another identity")
 	}
 	defer contain(fmt.Sprintf("mechanism %s", m.Name()), &err)

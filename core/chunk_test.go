@@ -28,6 +28,8 @@ func TestChunking(t *testing.T) {
 		{"small content leaves with its envelope, in one write (RFC 3030 §4.2)", chunking + inline + twoOK + "S: 250 4 octets" + bye, "accepted 250", nil},
 		{"R6 the reply may have several lines", chunking + inline + twoOK + "S: 250- 4 byte chunk\nS: 250 OK id=1x" + bye, "accepted 250", nil},
 		{"all recipients refused, 503: a reset is due, and the session lives", chunking + inline + "S: 250 ok\nS: 550 5.1.1 no\nS: 503 no recipient\n" + bye, "refused 550 5.1.1", core.ErrRecipientRefused},
+		{"or 502, as go-smtp says it", chunking + inline + "S: 250 ok\nS: 550 5.1.1 no\nS: 502 5.5.1 missing RCPT\n" + bye, "refused 550 5.1.1", core.ErrRecipientRefused},
+		{"H1 500 closes the connection even then", chunking + inline + "S: 250 ok\nS: 550 5.1.1 no\nS: 500 what\nHANG", "refused 550 5.1.1", core.ErrRecipientRefused},
 		{"MAIL refused: that counts", chunking + inline + "S: 550 5.7.1 no\nS: 503 no\nS: 503 no" + bye, "refused 550 5.7.1", core.ErrSenderRefused},
 		{"refused content is a refusal", chunking + inline + twoOK + "S: 554 5.7.1 spam" + bye, "refused 554 5.7.1", core.ErrContentRefused},
 		{"the end of the connection behind the chunk leaves the outcome unknown", chunking + inline + "S: 250 ok\nS: 250 ok\nCLOSE", "unknown", core.ErrUnknownOutcome},
@@ -46,6 +48,31 @@ func TestChunking(t *testing.T) {
 			}
 			checkDeliveryError(t, receipt, err, tt.kind)
 		})
+	}
+}
+
+func TestChunking_aRefusedRecipientCostsNothing(t *testing.T) {
+	server := smtptest.NewServer(t, smtptest.ServerOptions{BINARYMIME: true, Rcpt: func(_ smtptest.Envelope, to smtptest.Recipient) *core.Reply {
+		if strings.HasPrefix(to.Address, "x") {
+			return smtptest.Reply("550 5.1.1 no")
+		}
+		return nil
+	}})
+	s, err := core.Dial(t.Context(), server.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Hello(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{"x@example.com", "b@example.com"} {
+		m := message(to)
+		m.Binary = true
+		receipt, err := s.Send(t.Context(), m)
+		if want := map[bool]string{true: "refused 550 5.1.1", false: "accepted 250 2.0.0"}[to[0] == 'x']; outcomes(receipt) != want {
+			t.Errorf("%s: %s: %v", to, outcomes(receipt), err)
+		}
 	}
 }
 

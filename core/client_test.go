@@ -443,8 +443,10 @@ func TestSend_LMTP(t *testing.T) {
 			"accepted 250; refused 550 5.1.1; deferred 452 4.2.2; refused 550 5.7.1"},
 		{"I2 those without a reply are unknown", "S: 250 ok\nCLOSE",
 			"accepted 250; refused 550 5.1.1; unknown; unknown"},
-		{"421 settles itself and those behind it as temporary", "S: 250 ok\nS: 421 bye\nHANG",
+		{"421 settles itself and those behind it without a reply as temporary", "S: 250 ok\nS: 421 bye\nCLOSE",
 			"accepted 250; refused 550 5.1.1; deferred 421; deferred 421"},
+		{"but a reply behind it is another recipient's own", "S: 250 ok\nS: 421 bye\nS: 250 stored\nHANG",
+			"accepted 250; refused 550 5.1.1; deferred 421; accepted 250"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
 			c := newClient(t, three+tt.replies, smtptest.Options{Protocol: core.LMTP})

@@ -133,6 +133,9 @@ func (c *Command) write(g *wire.Group, extensions *Extensions) error {
 			g.Text(c.Argument)
 		}
 	}
+	if err := checkTwice(c.Params); err != nil {
+		return localError(c.stage, err, "")
+	}
 	for i := range c.Params {
 		if err := c.Params[i].misplaced(c.Verb); err != nil {
 			return localError(c.stage, err, "")

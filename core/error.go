@@ -78,7 +78,8 @@ var (
 	// ErrNotSupported: the server does not offer what the caller asked for
 	// (SMTPNotSupportedError).
 	ErrNotSupported = errors.New("not supported by the server")
-	// ErrConnect: the server's greeting was not 220 (SMTPConnectError).
+	// ErrConnect: the server's greeting was 4yz or 5yz (SMTPConnectError).
+	// Another one that is not 220 is of the kind ErrProtocol.
 	ErrConnect = errors.New("connection refused by the server's greeting")
 	// ErrHello: EHLO and HELO were refused (SMTPHeloError).
 	ErrHello = errors.New("hello refused")

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"time"
-
-	"github.com/postrider/postrider/core/internal/wire"
 )
 
 // Exchange is commands that are handed to the writer together, and their
@@ -33,6 +31,9 @@ type Exchange struct {
 	// public fields.
 	sent []Command
 	got  []Reply
+	// closing is a 421 among the replies to content, behind which others may
+	// still come.
+	closing error
 }
 
 // Peer returns what is known of the server.
@@ -102,7 +103,7 @@ func (s *Session) exchange(ctx context.Context, commands []Command, content *out
 	}
 	if !s.pipeline.wrapsExchange {
 		x := &s.x
-		x.session, x.content, x.sent, x.got = s, content, commands, x.got[:0]
+		x.session, x.content, x.sent, x.got, x.closing = s, content, commands, x.got[:0], nil
 		err := s.roundTrip(x)
 		return x.got, err
 	}
@@ -239,7 +240,18 @@ func (s *Session) goodbye(x *Exchange, reply Reply, stage Stage) error {
 // readReplies reads the replies that are still missing, up to the first that
 // ends the session.
 func (s *Session) readReplies(x *Exchange) error {
-	return s.eachReplyDue(x, func(c *Command) error { return s.readReply(x, c, c.stage, c.timeout) })
+	err := s.eachReplyDue(x, func(c *Command) error {
+		timeout := c.timeout
+		if x.closing != nil {
+			timeout = lastWords
+		}
+		return s.readReply(x, c, c.stage, timeout)
+	})
+	if x.closing != nil {
+		err = x.closing
+		s.conn.kill(err)
+	}
+	return err
 }
 
 // eachReplyDue calls read for each reply that is not in x.got yet, until it
@@ -267,17 +279,22 @@ func (s *Session) readReply(x *Exchange, c *Command, stage Stage, timeout time.D
 		s.conn.kill(err)
 		return err
 	}
-	return s.takeReply(x, c, stage, reply)
+	// The text costs an allocation, so it is kept only where somebody sees it.
+	keep := c == nil || !c.silent || reply.Code >= 400 || s.pipeline.wrapsExchange
+	return s.takeReply(x, c, stage, ownedReply(reply, keep))
 }
 
-// takeReply appends a reply to x.got, if it is one that the command can have.
-func (s *Session) takeReply(x *Exchange, c *Command, stage Stage, reply wire.Reply) error {
-	keep := c == nil || !c.silent || reply.Code >= 400 || s.pipeline.wrapsExchange
-	r := ownedReply(reply, keep)
-	if r.Code == 421 {
+// takeReply appends a reply to x.got, if it is one that the command can have. c
+// is nil for the greeting.
+func (s *Session) takeReply(x *Exchange, c *Command, stage Stage, r Reply) error {
+	switch {
+	case r.Code == 421 && c != nil && c.perRecipient:
+		// Each recipient's reply is its own (RFC 2033 §4.2): those behind this
+		// one may have come already.
+		x.closing = replyError(stage, r)
+	case r.Code == 421:
 		return s.goodbye(x, r, stage)
-	}
-	if c != nil && !c.fits(r.Code) {
+	case c != nil && !c.fits(r.Code):
 		err := protocolError(stage, "%s answered with %d", c.name(), r.Code)
 		s.conn.kill(err)
 		return err

@@ -203,13 +203,13 @@ func (s *Session) content(ctx context.Context, c Command) ([]Reply, error) {
 		// waits for.
 		s.conn.kill(err)
 	}
-	return replies, s.inDoubt(replies, err)
+	return replies, s.inDoubt(err)
 }
 
 // inDoubt returns the error of those recipients who got no reply to content, in
 // an exchange that ended with err.
-func (s *Session) inDoubt(replies []Reply, err error) error {
-	if n := len(replies); n > 0 && replies[n-1].Code == 421 {
+func (s *Session) inDoubt(err error) error {
+	if e, ok := errors.AsType[*Error](err); ok && e.Reply.Code == 421 {
 		return err // RFC 5321 §3.8: nothing behind it was accepted
 	}
 	if err == nil || !s.outgoing.lastWrite {

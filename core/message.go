@@ -68,6 +68,9 @@ func (m *Message) check() (utf8 bool, err error) {
 	if len(m.To) == 0 {
 		return false, localError(StagePolicy, errors.New("message has no recipient"), "set Message.To, with core.Recipients for example")
 	}
+	if err := checkTwice(m.Params); err != nil {
+		return false, localError(StageMail, err, "")
+	}
 	for _, p := range m.Params {
 		if err := errors.Join(p.checkSyntax(), p.misplaced("MAIL")); err != nil {
 			return false, localError(StageMail, err, "")
@@ -88,6 +91,9 @@ func (m *Message) check() (utf8 bool, err error) {
 			return false, localError(StageRcpt, fmt.Errorf("recipient %d: %w", i+1, err), "")
 		}
 		utf8 = utf8 || u
+		if err := checkTwice(m.To[i].Params); err != nil {
+			return false, localError(StageRcpt, fmt.Errorf("recipient %d: %w", i+1, err), "")
+		}
 		for _, p := range m.To[i].Params {
 			if err := errors.Join(p.checkSyntax(), p.misplaced("RCPT")); err != nil {
 				return false, localError(StageRcpt, fmt.Errorf("recipient %d: %w", i+1, err), "")

@@ -207,7 +207,7 @@ func (s *Session) sendContent(x *Exchange) (err error) {
 	switch {
 	case unheard == nil && err == nil:
 		whole = true
-		return s.takeOwned(x, reply)
+		return s.takeReply(x, command, StageContent, reply)
 	case unheard == nil && reply.Code >= 400:
 		// The server refused before the end and said so: that counts for more
 		// than a broken pipe. The session is out of step.
@@ -219,21 +219,6 @@ func (s *Session) sendContent(x *Exchange) (err error) {
 		return unheard
 	}
 	return err
-}
-
-// takeOwned is takeReply for the reply to content that was heard early.
-func (s *Session) takeOwned(x *Exchange, reply Reply) error {
-	c := &x.sent[len(x.sent)-1]
-	switch {
-	case reply.Code == 421:
-		return s.goodbye(x, reply, StageContent)
-	case !c.fits(reply.Code):
-		err := protocolError(StageContent, "%s answered with %d", c.name(), reply.Code)
-		s.conn.kill(err)
-		return err
-	}
-	x.got = append(x.got, reply)
-	return nil
 }
 
 // contentWriter encodes content into the session's buffer and writes it out

@@ -3,6 +3,7 @@ package core
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/postrider/postrider/core/internal/wire"
@@ -74,6 +75,19 @@ func (p Param) checkSyntax() error {
 	}
 	if !utf8.ValidString(p.value) {
 		return fmt.Errorf("parameter %s: the value is not UTF-8", p.keyword)
+	}
+	return nil
+}
+
+// checkTwice refuses a keyword that stands twice: servers differ in which they
+// take.
+func checkTwice(params []Param) error {
+	for i := range params {
+		for j := range i {
+			if strings.EqualFold(params[i].keyword, params[j].keyword) {
+				return fmt.Errorf("parameter %s stands twice", params[i].keyword)
+			}
+		}
 	}
 	return nil
 }

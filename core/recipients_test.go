@@ -67,3 +67,23 @@ func TestSend_aParameterStandsWithItsCommand_trap23(t *testing.T) {
 	_, err = c.Send(t.Context(), m)
 	hasError(t, err, core.StageRcpt, core.Local, nil)
 }
+
+func TestSend_aParameterStandsOnce(t *testing.T) {
+	c := newClient(t, "", smtptest.Options{})
+	m := message("b@example.com")
+	m.Params = []core.Param{core.ReturnFull(), core.ReturnHeaders()}
+	_, err := c.Send(t.Context(), m)
+	hasError(t, err, core.StageMail, core.Local, nil)
+	m = message("b@example.com")
+	m.To[0].Params = []core.Param{core.NotifyNever(), core.Notify(core.OnFailure)}
+	_, err = c.Send(t.Context(), m)
+	hasError(t, err, core.StageRcpt, core.Local, nil)
+}
+
+func TestSend_addressesThatHoldALineSeparatorAreRefused(t *testing.T) {
+	c := newClient(t, "", smtptest.Options{})
+	for _, address := range []string{"u@\u2028.example", "u\u0085@example.com", "a@-b.example", "a@b-.example", "a@b.-"} {
+		_, err := c.Send(t.Context(), message(address))
+		hasError(t, err, core.StageRcpt, core.Local, nil)
+	}
+}

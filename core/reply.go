@@ -99,8 +99,7 @@ func printable(s string) string {
 	return s
 }
 
-// ownedReply copies a reply out of the reader's buffer. The text costs an
-// allocation, so it is kept only where somebody can see it.
+// ownedReply copies a reply out of the reader's buffer.
 func ownedReply(r wire.Reply, keepText bool) Reply {
 	reply := Reply{Code: r.Code, Enhanced: EnhancedCode(r.Enhanced)}
 	if keepText {

@@ -24,7 +24,8 @@ import (
 // A session is used by one goroutine at a time; a call while another one runs
 // returns [ErrBusy]. After a protocol violation, a 421, an I/O error or the end
 // of a context in the middle of a command, the session is over and every method
-// says [ErrDisconnected]. Close it in any case.
+// says [ErrDisconnected]; so is it when a body breaks off while it is being sent.
+// Close it in any case.
 type Session struct {
 	config   *settings
 	pipeline *pipeline

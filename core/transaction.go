@@ -138,7 +138,7 @@ func (t *transaction) envelope(ctx context.Context) error {
 		}
 		if err != nil && content != nil {
 			t.take(t.inline)
-			return s.inDoubt(replies, err)
+			return s.inDoubt(err)
 		}
 		if err != nil {
 			return err
@@ -274,7 +274,11 @@ func (t *transaction) contentError(reply Reply) *Error {
 func (t *transaction) abandon(ctx context.Context, err error) {
 	s := t.s
 	for _, reply := range t.inline {
-		t.contentError(reply) // BDAT may not be known
+		// Where nobody is to have the content, 502 may mean as little as 503:
+		// that no recipient stands. 500 and 504 are about the command.
+		if reply.Code == 500 || reply.Code == 504 {
+			t.contentError(reply)
+		}
 	}
 	if s.conn.dead != nil {
 		return

@@ -260,10 +260,11 @@ func ending(err error) string {
 
 // drain waits for the end of the connection, before which nothing more may come.
 func (p *player) drain() error {
-	rest, _ := io.ReadAll(p.in)
-	if len(rest) == 0 {
+	if _, err := p.in.Peek(1); err != nil {
 		return nil
 	}
+	// The client is not kept waiting: what has come is enough to complain.
+	rest, _ := p.in.Peek(p.in.Buffered())
 	hint := ""
 	if strings.HasPrefix(string(rest), "QUIT\r\n") {
 		hint = "\n\thint: a client says QUIT when it is closed; end the dialogue with C: QUIT and S: 221 bye"
