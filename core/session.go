@@ -225,6 +225,11 @@ func (s *Session) Send(ctx context.Context, m *Message) (*Receipt, error) {
 // it says. The verb and, if it is not empty, a space and the argument go out as
 // they are. Commands that change the state of the session or open a transaction
 // have methods of their own and are refused here.
+//
+// ETRN and XFORWARD need no more than this. XCLIENT, a Postfix extension by which
+// a proxy tells whom it speaks for, starts the session anew: its reply is a
+// greeting, and what was learnt before, AUTH included, is forgotten. Call Hello
+// after it, as after Dial.
 func (s *Session) Command(ctx context.Context, verb, argument string) (Reply, error) {
 	switch v := strings.ToUpper(verb); v {
 	case "EHLO", "HELO", "LHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "QUIT":
@@ -235,7 +240,13 @@ func (s *Session) Command(ctx context.Context, verb, argument string) (Reply, er
 	if strings.ContainsRune(verb, ' ') {
 		return Reply{}, localError(StageCommand, fmt.Errorf("command %q holds a space", verb), "give what follows the verb as the argument")
 	}
-	return s.simple(ctx, verb, argument)
+	reply, err := s.simple(ctx, verb, argument)
+	if strings.EqualFold(verb, "XCLIENT") && reply.Code == 220 {
+		peer := *s.peer
+		peer.Greeting, peer.Extensions, peer.Domain, peer.Mechanism = reply, Extensions{}, "", ""
+		s.peer, s.state, s.needsReset = &peer, stateGreeted, false
+	}
+	return reply, err
 }
 
 // Quit says QUIT, reads the reply and closes the connection, which happens in

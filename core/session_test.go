@@ -257,6 +257,48 @@ func TestSession_plainCommands(t *testing.T) {
 	}
 }
 
+func TestSession_rawExtensions(t *testing.T) {
+	s := mustDial(t, `
+		S: 220 hi
+		C: EHLO client.example
+		S: 250-mx.example
+		S: 250-ETRN
+		S: 250-XFORWARD NAME ADDR
+		S: 250 XCLIENT NAME ADDR
+		C: ETRN example.com
+		S: 253 ok, pending messages
+		C: XFORWARD NAME=spike.example ADDR=192.0.2.1
+		S: 250 ok
+		# XCLIENT starts the session anew.
+		C: XCLIENT NAME=spike.example ADDR=192.0.2.1
+		S: 220 mx.example again
+		C: EHLO client.example
+		S: 250-mx.example
+		S: 250 SIZE
+		C: MAIL FROM:<a@example.com>
+		S: 250 ok
+	`)
+	ctx := t.Context()
+	if err := s.Hello(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range [][2]string{{"ETRN", "example.com"}, {"XFORWARD", "NAME=spike.example ADDR=192.0.2.1"}, {"XCLIENT", "NAME=spike.example ADDR=192.0.2.1"}} {
+		if reply, err := s.Command(ctx, c[0], c[1]); err != nil || !reply.Positive() {
+			t.Fatal(c, reply, err)
+		}
+	}
+	if s.Peer().Extensions.Has("XCLIENT") || s.Peer().Greeting.Text != "mx.example again" {
+		t.Errorf("what was learnt before XCLIENT is still believed: %+v", s.Peer())
+	}
+	hasError(t, s.Mail(ctx, "a@example.com"), core.StageMail, core.Local, nil)
+	if err := s.Hello(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Mail(ctx, "a@example.com"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestSession_nothingThatHoldsALineEndIsWritten_F15(t *testing.T) {
 	s := mustDial(t, ready)
 	ctx := t.Context()
