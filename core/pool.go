@@ -21,6 +21,12 @@ type pool struct {
 	closing sync.WaitGroup // sessions that are saying QUIT
 }
 
+// steadyUse is how long a session may rest and still be trusted to be alive: one
+// that has rested longer may have been dropped somewhere on the way, unseen, so
+// the replies to an envelope are read before content follows it. It is replaced
+// then, and nobody has to wonder whether the message was accepted.
+const steadyUse = time.Second
+
 type idleSession struct {
 	session *Session
 	timer   *time.Timer // closes it
@@ -52,6 +58,7 @@ func (p *pool) get(ctx context.Context) (s *Session, kept bool, err error) {
 			break
 		}
 		if s.usable() {
+			s.rested = time.Since(s.restingSince) > steadyUse
 			return s, true, nil
 		}
 		s.conn.kill(fmt.Errorf("%w while idle", ErrDisconnected))
@@ -95,6 +102,7 @@ func (p *pool) put(s *Session) {
 		return
 	}
 	s.transactions++
+	s.restingSince = time.Now()
 	most := s.peer.Extensions.mailMax // RFC 9422 §4
 	p.mu.Lock()
 	if p.closed || p.settings.IdleTimeout < 0 || most > 0 && s.transactions >= most {

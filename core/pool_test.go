@@ -3,6 +3,8 @@ package core_test
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/postrider/postrider/core"
 	"github.com/postrider/postrider/core/smtptest"
@@ -68,4 +70,25 @@ func TestSend_keepsTheSession(t *testing.T) {
 			t.Error(got, err)
 		}
 	})
+}
+
+func TestSend_aSessionThatHasRestedIsNotTrustedWithContent(t *testing.T) {
+	const inline = envelopeOnly + "C| BDAT 4 LAST\nC| hi\n" + twoOK + "S: 250 ok\n"
+	for rule, then := range map[string]string{
+		"the envelope goes ahead":                         envelopeOnly + twoOK + "C: BDAT 4 LAST\nC| hi\nS: 250 ok\n" + inline + bye,
+		"J4 one that was dropped meanwhile is replaced":   envelopeOnly + "CLOSE\n---\n" + chunking + inline + inline + bye,
+		"J4 and so is one that says goodbye in its place": envelopeOnly + "S: 421 4.4.2 too long\nHANG\n---\n" + chunking + inline + inline + bye,
+	} {
+		t.Run(rule, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newClient(t, chunking+inline+then, smtptest.Options{})
+				for _, rest := range []time.Duration{2 * time.Second, time.Millisecond, 0} {
+					if receipt, err := c.Send(t.Context(), message("b@example.com")); err != nil || receipt.Attempts != 1 {
+						t.Errorf("%s: %v", outcomes(receipt), err)
+					}
+					<-time.After(rest)
+				}
+			})
+		})
+	}
 }

@@ -131,7 +131,7 @@ func (t *transaction) useChunking(asItIs bool) {
 	switch {
 	case o.size < 0:
 		t.how = withChunks
-	case o.size <= inlineContent && t.s.peer.Extensions.pipelining:
+	case o.size <= inlineContent && t.s.peer.Extensions.pipelining && !t.s.rested:
 		t.how = withInline
 	default:
 		t.how = withBdat

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/postrider/postrider/core/internal/wire"
 )
@@ -44,6 +45,8 @@ type Session struct {
 	// Of a client's session, for its pool.
 	idle         *idleSession
 	transactions int
+	restingSince time.Time
+	rested       bool // it was idle for a while before this transaction
 
 	// Reused from one exchange to the next.
 	group      wire.Group
