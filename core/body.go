@@ -30,8 +30,9 @@ type Body interface {
 }
 
 // openBody opens a body of the caller's.
-func openBody(ctx context.Context, b Body) (io.ReadCloser, error) {
-	src, err := b.Open(ctx)
+func openBody(ctx context.Context, b Body) (src io.ReadCloser, err error) {
+	defer contain("the message's body", &err)
+	src, err = b.Open(ctx)
 	if err == nil && src == nil {
 		err = errors.New("Open returned neither a reader nor an error")
 	}

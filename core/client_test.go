@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -599,36 +598,6 @@ func TestSend_bodyThatFails(t *testing.T) {
 			t.Errorf("error %v is no panic of the body", err)
 		}
 	})
-}
-
-func TestSend_aPanicOfTheConnectionIsContained(t *testing.T) {
-	var trace []string
-	for _, interceptors := range [][]core.Interceptor{nil, {tracer("innocent", &trace)}} {
-		c := newClient(t, pipelining, smtptest.Options{}, func(c *core.Config) {
-			c.Transports, c.Interceptors = []core.Transport{fragile{c.Transports[0]}}, interceptors
-		})
-		receipt, err := c.Send(t.Context(), message("b@example.com"))
-		if p, ok := errors.AsType[*core.PanicError](err); !ok || p.Where != "the transport's connection" || receipt.Count(core.Refused) != 1 {
-			t.Errorf("%s: %v", outcomes(receipt), err)
-		}
-	}
-}
-
-// fragile is a transport whose connections panic when MAIL is written.
-type fragile struct{ core.Transport }
-
-func (f fragile) Dial(ctx context.Context, e core.Endpoint) (net.Conn, error) {
-	conn, err := f.Transport.Dial(ctx, e)
-	return fragileConn{conn}, err
-}
-
-type fragileConn struct{ net.Conn }
-
-func (c fragileConn) Write(p []byte) (int, error) {
-	if strings.HasPrefix(string(p), "MAIL") {
-		panic("no")
-	}
-	return c.Conn.Write(p)
 }
 
 type declared struct {

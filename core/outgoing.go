@@ -74,10 +74,9 @@ func (o *outgoing) openSource(ctx context.Context, b Body) error {
 }
 
 // read passes the content to add, part by part.
-func (o *outgoing) read(ctx context.Context, buffer []byte, add func([]byte) error) (err error) {
-	defer contain("the message's body", &err)
+func (o *outgoing) read(ctx context.Context, buffer []byte, add func([]byte) error) error {
 	if o.later != nil {
-		if err = o.openSource(ctx, o.later); err != nil {
+		if err := o.openSource(ctx, o.later); err != nil {
 			return err
 		}
 	}
@@ -92,7 +91,7 @@ func (o *outgoing) read(ctx context.Context, buffer []byte, add func([]byte) err
 		}()
 	}
 	for empty := 0; ; {
-		n, err := o.src.Read(buffer)
+		n, err := o.readSome(buffer)
 		if ctx.Err() != nil {
 			return &Error{Stage: StageContent, Class: Temporary, Err: fmt.Errorf("reading the body: %w", contextError(ctx))}
 		}
@@ -120,6 +119,11 @@ func (o *outgoing) read(ctx context.Context, buffer []byte, add func([]byte) err
 			}
 		}
 	}
+}
+
+func (o *outgoing) readSome(buffer []byte) (n int, err error) {
+	defer contain("the message's body", &err)
+	return o.src.Read(buffer)
 }
 
 // account refuses the next octets of the content if they cannot be sent.
@@ -355,15 +359,22 @@ func (s *Session) listen() chan earlyReply {
 		_ = s.conn.raw.SetReadDeadline(past)
 	}
 	go func() {
-		reply, err := s.conn.reader.Reply()
-		e := earlyReply{err: err}
-		if err == nil {
-			e.reply = ownedReply(reply, true)
-		}
+		e := s.hearOne()
 		_ = s.conn.raw.SetWriteDeadline(past) // wakes a blocked writer
 		heard <- e
 	}()
 	return heard
+}
+
+// hearOne reads a reply in a goroutine of its own, where a panic has nobody else
+// to contain it.
+func (s *Session) hearOne() (e earlyReply) {
+	defer contain("the transport's connection", &e.err)
+	reply, err := s.conn.reader.Reply()
+	if err != nil {
+		return earlyReply{err: err}
+	}
+	return earlyReply{reply: ownedReply(reply, true)}
 }
 
 // hear returns what was heard, once the writing is over: it went well, or

@@ -93,12 +93,23 @@ func (t *tcp) Dial(ctx context.Context, e core.Endpoint) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.Local && !remoteIsLoopback(conn) {
-		// TLS is not required of a local endpoint, so it had better be one.
+	if err := checkLocal(e, conn.RemoteAddr()); err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("%s is taken to be this machine, but leads to %s: name the host instead", e.Address, conn.RemoteAddr())
+		return nil, err
 	}
 	return conn, nil
+}
+
+// checkLocal refuses an endpoint that is taken to be on this machine and is not:
+// TLS is not required of a local one.
+func checkLocal(e core.Endpoint, remote net.Addr) error {
+	if !e.Local {
+		return nil
+	}
+	if addr, ok := remote.(*net.TCPAddr); ok && addr.IP.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("%s is taken to be this machine, but leads to %s: name the host instead", e.Address, remote)
 }
 
 // hostPort reads the authority of a URL that has nothing else.
@@ -138,9 +149,4 @@ func isLoopback(host string) bool {
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	return host == "localhost" || strings.HasSuffix(host, ".localhost")
-}
-
-func remoteIsLoopback(conn net.Conn) bool {
-	addr, ok := conn.RemoteAddr().(*net.TCPAddr)
-	return ok && addr.IP.IsLoopback()
 }

@@ -99,7 +99,11 @@ func TestMissing(t *testing.T) {
 // TestOther has programs in PATH that are not what the servers need.
 func TestOther(t *testing.T) {
 	if !supported || os.Geteuid() != 0 {
-		t.Skip("on this system, or for this user, the reason would be another")
+		reason := "on this system, or for this user, the reason would be another"
+		if os.Getenv(RequireEnv) == "required" {
+			t.Fatal(reason)
+		}
+		t.Skip(reason)
 	}
 	const dovecot = "echo '2.3.19.1 (9b53102964)'"
 	for name, c := range map[string]struct {
