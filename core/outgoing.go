@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/postrider/postrider/core/internal/wire"
@@ -220,6 +221,10 @@ func (s *Session) sendContent(x *Exchange) (err error) {
 	case unheard == nil:
 		return protocolError(StageContent, "reply %s came before the content was complete", reply)
 	case err == nil || err == error(errEarly):
+		return unheard
+	case ClassOf(err) == Temporary && !errors.Is(unheard, os.ErrDeadlineExceeded):
+		// The connection failed where it was listened to, and that stopped the
+		// writing.
 		return unheard
 	}
 	return err
