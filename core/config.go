@@ -60,6 +60,23 @@ type Config struct {
 	// MaxSessions is how many sessions a client has at most; further sends
 	// wait. Zero means 4.
 	MaxSessions int
+	// PipelineDepth is how many messages may share a session of a client at a
+	// time. Zero and 1 mean that each has one to itself.
+	//
+	// With more, a message does not wait for the replies to those in front of
+	// it, so that throughput no longer depends on the round-trip time. Where
+	// the server announces PIPELINING and CHUNKING, whole messages of up to
+	// InlineContent octets follow each other; with PIPELINING alone, one
+	// message's content and the next one's envelope share a write (RFC 2920
+	// §3.1). When a connection breaks, every message whose content was written
+	// and not answered has the outcome Unknown: with CHUNKING, that is up to
+	// PipelineDepth of them.
+	PipelineDepth int
+	// InlineContent is the size in octets up to which content leaves together
+	// with its envelope, where the server announces PIPELINING and CHUNKING:
+	// the message then takes one round trip. Zero means 64 KiB, which is also
+	// the most; a negative one has the replies to the envelope read first.
+	InlineContent int
 	// IdleTimeout is how long a session is kept without use. Zero means 30
 	// seconds; a negative one closes each session after its first use.
 	IdleTimeout time.Duration
@@ -70,6 +87,9 @@ const (
 	DefaultMaxSessions = 4
 	DefaultIdleTimeout = 30 * time.Second
 )
+
+// maxDepth bounds what one lost connection can leave in doubt.
+const maxDepth = 100
 
 // settings is a Config that was checked and completed.
 type settings struct {
@@ -130,13 +150,22 @@ func (config Config) check() (*settings, error) {
 	if config.TLSPolicy == TLSOff && s.endpoint.Security == ImplicitTLS {
 		return nil, configError(fmt.Errorf("Config.TLSPolicy is off, and %q is TLS from the first octet: use the smtp scheme", config.Endpoint))
 	}
-	if config.MaxSessions < 0 {
-		return nil, configError(errors.New("Config.MaxSessions is negative"))
+	if config.MaxSessions < 0 || config.PipelineDepth < 0 {
+		return nil, configError(errors.New("Config.MaxSessions or PipelineDepth is negative"))
+	}
+	if config.PipelineDepth > maxDepth {
+		return nil, configError(fmt.Errorf("Config.PipelineDepth is %d, and %d is the most: use more sessions", config.PipelineDepth, maxDepth))
+	}
+	if config.InlineContent > inlineContent {
+		return nil, configError(fmt.Errorf("Config.InlineContent is %d octets, and %d is the most: larger content is hardly faster in one round trip", config.InlineContent, inlineContent))
 	}
 	s.policy = config.TLSPolicy.effective(&s.endpoint)
 	s.Timeouts = config.Timeouts.withDefaults()
 	if s.MaxSessions == 0 {
 		s.MaxSessions = DefaultMaxSessions
+	}
+	if s.InlineContent == 0 {
+		s.InlineContent = inlineContent
 	}
 	if s.IdleTimeout == 0 {
 		s.IdleTimeout = DefaultIdleTimeout

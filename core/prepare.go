@@ -131,7 +131,7 @@ func (t *transaction) useChunking(asItIs bool) {
 	switch {
 	case o.size < 0:
 		t.how = withChunks
-	case o.size <= inlineContent && t.s.peer.Extensions.pipelining && !t.s.rested:
+	case o.size <= int64(t.s.config.InlineContent) && t.s.peer.Extensions.pipelining && !t.s.rested:
 		t.how = withInline
 	default:
 		t.how = withBdat
