@@ -99,7 +99,7 @@ func (a *Attempt) transact(ctx context.Context) (err error) {
 	}()
 	defer contain("the message's body", &err)
 	due := a.t.due
-	a.t = transaction{s: s, message: d.message, utf8: d.utf8, results: d.receipt.Recipients, due: due, accepted: s.acceptedBuffer[:0]}
+	a.t = transaction{s: s, w: &s.own, message: d.message, utf8: d.utf8, results: d.receipt.Recipients, due: due, accepted: s.own.accepted[:0]}
 	for _, i := range due {
 		d.receipt.Recipients[i].Outcome = Pending
 	}
@@ -107,7 +107,7 @@ func (a *Attempt) transact(ctx context.Context) (err error) {
 		return err
 	}
 	err = a.t.run(ctx)
-	s.acceptedBuffer = a.t.accepted[:0]
+	s.own.accepted = a.t.accepted[:0]
 	return err
 }
 
@@ -115,7 +115,7 @@ func (a *Attempt) transact(ctx context.Context) (err error) {
 // anything to the transaction.
 func (a *Attempt) stale(ctx context.Context) bool {
 	s := a.session
-	return a.kept && !a.t.heard && s.conn.dead != nil && errors.Is(s.conn.dead, ErrDisconnected) && !s.outgoing.lastWrite && ctx.Err() == nil
+	return a.kept && !a.t.heard && s.conn.over() != nil && errors.Is(s.conn.over(), ErrDisconnected) && !a.t.w.outgoing.lastWrite && ctx.Err() == nil
 }
 
 // settle gives those an outcome that have none.

@@ -82,13 +82,14 @@ func benchSession(tb testing.TB) *Session {
 	if err := s.Hello(context.Background()); err != nil {
 		tb.Fatal(err)
 	}
-	s.params = []Param{numberParam("SIZE", "SIZE", 1024)}
+	s.own.params = []Param{numberParam("SIZE", "SIZE", 1024)}
 	return s
 }
 
 func benchExchange(tb testing.TB, s *Session) {
-	s.commands = append(s.commands[:0], s.mail("sender@example.com", s.params), s.rcpt("recipient@example.net", nil), s.data())
-	replies, err := s.exchange(context.Background(), s.commands, nil)
+	w := &s.own
+	w.commands = append(w.commands[:0], s.mail("sender@example.com", w.params), s.rcpt("recipient@example.net", nil), s.data())
+	replies, err := s.exchange(context.Background(), w, nil)
 	if err != nil || len(replies) != 3 {
 		tb.Fatal(replies, err)
 	}

@@ -15,8 +15,8 @@ var errChunking = fmt.Errorf("%w: CHUNKING was announced, and BDAT is not known"
 // chunks sends content whose size is unknown, a part at a time: BDAT n, and at
 // last BDAT n LAST (RFC 3030 §2).
 func (t *transaction) chunks(ctx context.Context) error {
-	content := t.s.outgoing
-	t.s.outgoing = outgoing{}
+	content := t.w.outgoing
+	t.w.outgoing = outgoing{}
 	defer content.close()
 	w := chunkWriter{t: t, ctx: ctx, raw: t.message.Binary, chunk: make([]byte, 0, chunkSize)}
 	w.encoder.Refuse = t.s.config.LineEnds == RefuseLineEnds
@@ -74,14 +74,14 @@ func (w *chunkWriter) finish() error {
 func (w *chunkWriter) send(last bool) error {
 	t, s := w.t, w.t.s
 	n := int64(len(w.chunk))
-	s.outgoing = outgoing{octets: w.chunk, declared: n, size: n, raw: true}
+	t.w.outgoing = outgoing{octets: w.chunk, declared: n, size: n, raw: true}
 	w.chunk = w.chunk[:0]
 	if last {
-		err := t.content(w.ctx, s.bdat(true, len(t.accepted)))
-		w.refused = s.conn.dead == nil
+		err := t.content(w.ctx, s.bdat(t.w, true, len(t.accepted)))
+		w.refused = s.conn.over() == nil
 		return err
 	}
-	replies, err := s.content(w.ctx, s.bdat(false, 0))
+	replies, err := s.content(w.ctx, t.w, s.bdat(t.w, false, 0))
 	if err != nil {
 		return err
 	}
@@ -93,6 +93,6 @@ func (w *chunkWriter) send(last bool) error {
 	for _, i := range t.accepted {
 		t.refuse(i, refusal)
 	}
-	w.refused = s.conn.dead == nil
+	w.refused = s.conn.over() == nil
 	return refusal
 }

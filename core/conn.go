@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/postrider/postrider/core/internal/wire"
@@ -30,7 +31,7 @@ type conn struct {
 	timeout time.Duration // for the reply being read
 	armed   bool          // its clock has started
 
-	dead error // why the connection is never to be used again
+	dead atomic.Pointer[error] // why the connection is never to be used again
 }
 
 // past is a deadline that has passed.
@@ -176,9 +177,15 @@ func contextError(ctx context.Context) error {
 
 // kill closes the connection for good. The first reason is kept.
 func (c *conn) kill(reason error) {
-	if c.dead != nil {
-		return
+	if c.dead.CompareAndSwap(nil, &reason) {
+		_ = c.raw.Close()
 	}
-	c.dead = reason
-	_ = c.raw.Close()
+}
+
+// over returns why the connection is never to be used again, or nil.
+func (c *conn) over() error {
+	if reason := c.dead.Load(); reason != nil {
+		return *reason
+	}
+	return nil
 }

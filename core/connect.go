@@ -168,7 +168,8 @@ func (s *Session) handshake(ctx context.Context) (err error) {
 
 // greet reads the server's greeting, RFC 5321 §3.1.
 func (s *Session) greet(ctx context.Context) error {
-	replies, err := s.exchange(ctx, nil, nil)
+	s.own.commands = s.own.commands[:0]
+	replies, err := s.exchange(ctx, &s.own, nil)
 	if err != nil {
 		return err
 	}

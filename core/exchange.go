@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"iter"
 	"time"
+
+	"github.com/postrider/postrider/core/internal/wire"
 )
 
 // Exchange is commands that are handed to the writer together, and their
@@ -24,16 +26,35 @@ type Exchange struct {
 	Replies []Reply
 
 	session *Session
-	content *outgoing // written after the commands, or nil
+	flight  *flight
+	replies []Reply // what was read, whatever interceptors make of Replies
 	once    once
+}
 
-	// What is written and what was read, whatever interceptors make of the
-	// public fields.
-	sent []Command
-	got  []Reply
+// flight is commands on their way, and content behind them, and the replies as
+// they come in.
+type flight struct {
+	w       *scratch
+	sent    []Command
+	content *outgoing // written after the commands, or nil
+	got     []Reply
 	// closing is a 421 among the replies to content, behind which others may
 	// still come.
 	closing error
+}
+
+// scratch is the memory of one transaction at a time, reused by the next.
+type scratch struct {
+	flight     flight
+	group      wire.Group
+	commands   []Command
+	params     []Param // of MAIL
+	encoder    wire.Encoder
+	buffer     []byte // of content, encoded
+	readBuffer []byte // of content, as the body yields it
+	outgoing   outgoing
+	writer     contentWriter
+	accepted   []int // the transaction's list of recipients
 }
 
 // Peer returns what is known of the server.
@@ -89,32 +110,31 @@ func awaits(commands []Command, i int, got []Reply) int {
 // into the buffers between (RFC 2920 §3.1): these commands, and their replies.
 const maxGroup = 100
 
-// exchange is the one path to the wire. It writes the commands, and content if
+// exchange is the one path to the wire. It writes w.commands, and content if
 // there is any, and returns the replies that were read, which are valid until
-// the next exchange. The error is nil if there is a reply for every command,
-// whatever the replies say.
+// the next exchange with w. The error is nil if there is a reply for every
+// command, whatever the replies say.
 //
 // After an error the session is dead, unless nothing was written (a command
 // that cannot be sent, an interceptor that refused) or everything was read (an
 // interceptor that disliked a reply).
-func (s *Session) exchange(ctx context.Context, commands []Command, content *outgoing) ([]Reply, error) {
-	if s.conn.dead != nil {
-		return nil, s.deadError(commands)
+func (s *Session) exchange(ctx context.Context, w *scratch, content *outgoing) ([]Reply, error) {
+	if s.conn.over() != nil {
+		return nil, s.deadError(w.commands)
 	}
+	f := &w.flight
+	*f = flight{w: w, sent: w.commands, content: content, got: f.got[:0]}
 	if !s.pipeline.wrapsExchange {
-		x := &s.x
-		x.session, x.content, x.sent, x.got, x.closing = s, content, commands, x.got[:0], nil
-		err := s.roundTrip(x)
-		return x.got, err
+		return s.roundTrip(ctx, f)
 	}
-	x := &Exchange{session: s, content: content, sent: commands}
-	x.Commands = append(x.Commands, commands...)
+	x := &Exchange{session: s, flight: f}
+	x.Commands = append(x.Commands, w.commands...)
 	err := s.pipeline.exchange(ctx, x)
 	err = x.once.end("exchange", err, func() { _ = s.conn.raw.Close() })
 	if err != nil {
-		err = stageError(firstStage(commands), err)
+		err = stageError(firstStage(w.commands), err)
 	}
-	return x.got, err
+	return x.replies, err
 }
 
 // firstStage returns the stage that an exchange belongs to.
@@ -131,18 +151,19 @@ func sendExchange(ctx context.Context, x *Exchange) error {
 		return err
 	}
 	defer x.once.finish()
-	s := x.session
+	s, f := x.session, x.flight
 	if err := x.takeParams(); err != nil {
 		return err
 	}
 	if ctx.Done() != s.conn.ctx.Done() {
 		defer s.conn.narrow(ctx)()
 	}
-	err := s.roundTrip(x)
-	x.Replies = append(x.Replies[:0], x.got...)
-	if len(x.sent) == 1 && x.sent[0].secret != nil {
+	var err error
+	x.replies, err = s.roundTrip(ctx, f)
+	x.Replies = append(x.Replies[:0], x.replies...)
+	if len(f.sent) == 1 && f.sent[0].secret != nil {
 		for i := range x.Replies {
-			x.Replies[i] = x.sent[0].secret.redact(x.Replies[i])
+			x.Replies[i] = f.sent[0].secret.redact(x.Replies[i])
 		}
 	}
 	return err
@@ -151,70 +172,79 @@ func sendExchange(ctx context.Context, x *Exchange) error {
 // takeParams takes over the parameters that interceptors have set, and refuses
 // any other change.
 func (x *Exchange) takeParams() error {
-	same := len(x.Commands) == len(x.sent)
-	for i := 0; same && i < len(x.sent); i++ {
-		a, b := &x.sent[i], &x.Commands[i]
+	f := x.flight
+	same := len(x.Commands) == len(f.sent)
+	for i := 0; same && i < len(f.sent); i++ {
+		a, b := &f.sent[i], &x.Commands[i]
 		same = a.Verb == b.Verb && a.Path == b.Path && a.Argument == b.Argument && a.Size == b.Size && a.secret == b.secret
 	}
 	if !same {
 		return localError(StagePolicy, errors.New("an exchange interceptor added, dropped, reordered or rewrote commands"), "it may change Params only")
 	}
-	sent := make([]Command, len(x.sent))
+	sent := make([]Command, len(f.sent))
 	for i := range sent {
-		sent[i] = x.sent[i]
+		sent[i] = f.sent[i]
 		if sent[i].Verb == "MAIL" || sent[i].Verb == "RCPT" {
 			sent[i].Params = x.Commands[i].Params
 		}
 	}
-	x.sent = sent
+	f.sent = sent
 	return nil
 }
 
-// roundTrip writes what an exchange has to write and reads its replies.
-func (s *Session) roundTrip(x *Exchange) (err error) {
+// roundTrip writes what is to be written and reads the replies.
+func (s *Session) roundTrip(ctx context.Context, f *flight) ([]Reply, error) {
+	group := &f.w.group
+	group.Reset()
+	for i := range f.sent {
+		c := &f.sent[i]
+		if c.Verb == EndOfData {
+			continue
+		}
+		if err := c.write(group, &s.peer.Extensions); err != nil {
+			return nil, err
+		}
+	}
+	err := s.direct(f)
+	return f.got, err
+}
+
+// direct does a round trip in the caller's goroutine, which has the session to
+// itself.
+func (s *Session) direct(f *flight) (err error) {
 	defer func() {
 		if _, ok := err.(*PanicError); ok {
 			s.conn.kill(err)
 		}
 	}()
 	defer contain("the transport's connection", &err)
-	s.group.Reset()
-	for i := range x.sent {
-		c := &x.sent[i]
-		if c.Verb == EndOfData {
-			continue
-		}
-		if err := c.write(&s.group, &s.peer.Extensions); err != nil {
-			return err
-		}
-	}
-	if err := s.checkInStep(x); err != nil {
+	if err := s.checkInStep(f); err != nil {
 		return err
 	}
-	stage := firstStage(x.sent)
-	if x.content != nil {
-		if err := s.sendContent(x); err != nil {
+	stage := firstStage(f.sent)
+	if f.content != nil {
+		if err := s.sendContent(f); err != nil {
 			return err
 		}
-	} else if p := s.group.Bytes(); len(p) > 0 {
+	} else if p := f.w.group.Bytes(); len(p) > 0 {
 		if err := s.conn.write(p, stage, s.config.Timeouts.Write); err != nil {
-			return s.afterFailedWrite(x, err)
+			return s.afterFailedWrite(f, err)
 		}
 	}
-	if len(x.sent) == 0 {
-		return s.readReply(x, nil, stage, s.config.Timeouts.Greeting)
+	if len(f.sent) == 0 {
+		return s.readReply(f, nil, stage, s.config.Timeouts.Greeting)
 	}
-	return s.readReplies(x)
+	return s.readReplies(f)
 }
 
 // checkInStep refuses to write while there are octets that no command asked
 // for: every reply from here on would be taken for the answer to another
 // command.
-func (s *Session) checkInStep(x *Exchange) error {
-	if s.conn.reader.Buffered() == 0 || len(x.sent) == 0 {
+func (s *Session) checkInStep(f *flight) error {
+	if s.conn.reader.Buffered() == 0 || len(f.sent) == 0 {
 		return nil
 	}
-	stage := x.sent[0].stage
+	stage := f.sent[0].stage
 	reply, err := s.conn.readReply(stage, lastWords)
 	if err != nil {
 		s.conn.kill(err)
@@ -222,7 +252,7 @@ func (s *Session) checkInStep(x *Exchange) error {
 	}
 	if reply.Code == 421 {
 		// A server may say goodbye at any time, RFC 5321 §3.8.
-		return s.goodbye(x, ownedReply(reply, true), stage)
+		return s.goodbye(f, ownedReply(reply, true), stage)
 	}
 	err = protocolError(stage, "reply %s came before its command", ownedReply(reply, true))
 	s.conn.kill(err)
@@ -230,8 +260,8 @@ func (s *Session) checkInStep(x *Exchange) error {
 }
 
 // goodbye ends the session after a 421.
-func (s *Session) goodbye(x *Exchange, reply Reply, stage Stage) error {
-	x.got = append(x.got, reply)
+func (s *Session) goodbye(f *flight, reply Reply, stage Stage) error {
+	f.got = append(f.got, reply)
 	err := replyError(stage, reply)
 	s.conn.kill(err)
 	return err
@@ -239,32 +269,32 @@ func (s *Session) goodbye(x *Exchange, reply Reply, stage Stage) error {
 
 // readReplies reads the replies that are still missing, up to the first that
 // ends the session.
-func (s *Session) readReplies(x *Exchange) error {
-	err := s.eachReplyDue(x, func(c *Command) error {
+func (s *Session) readReplies(f *flight) error {
+	err := s.eachReplyDue(f, func(c *Command) error {
 		timeout := c.timeout
-		if x.closing != nil {
+		if f.closing != nil {
 			timeout = lastWords
 		}
-		return s.readReply(x, c, c.stage, timeout)
+		return s.readReply(f, c, c.stage, timeout)
 	})
-	if x.closing != nil {
-		err = x.closing
+	if f.closing != nil {
+		err = f.closing
 		s.conn.kill(err)
 	}
 	return err
 }
 
-// eachReplyDue calls read for each reply that is not in x.got yet, until it
+// eachReplyDue calls read for each reply that is not in f.got yet, until it
 // fails.
-func (s *Session) eachReplyDue(x *Exchange, read func(*Command) error) error {
-	have := len(x.got)
-	for i := range x.sent {
-		for n := 0; n < awaits(x.sent, i, x.got); n++ {
+func (s *Session) eachReplyDue(f *flight, read func(*Command) error) error {
+	have := len(f.got)
+	for i := range f.sent {
+		for n := 0; n < awaits(f.sent, i, f.got); n++ {
 			if have > 0 {
 				have--
 				continue
 			}
-			if err := read(&x.sent[i]); err != nil {
+			if err := read(&f.sent[i]); err != nil {
 				return err
 			}
 		}
@@ -272,8 +302,8 @@ func (s *Session) eachReplyDue(x *Exchange, read func(*Command) error) error {
 	return nil
 }
 
-// readReply reads one reply and appends it to x.got. c is nil for the greeting.
-func (s *Session) readReply(x *Exchange, c *Command, stage Stage, timeout time.Duration) error {
+// readReply reads one reply and appends it to f.got. c is nil for the greeting.
+func (s *Session) readReply(f *flight, c *Command, stage Stage, timeout time.Duration) error {
 	reply, err := s.conn.readReply(stage, timeout)
 	if err != nil {
 		s.conn.kill(err)
@@ -281,40 +311,40 @@ func (s *Session) readReply(x *Exchange, c *Command, stage Stage, timeout time.D
 	}
 	// The text costs an allocation, so it is kept only where somebody sees it.
 	keep := c == nil || !c.silent || reply.Code >= 400 || s.pipeline.wrapsExchange
-	return s.takeReply(x, c, stage, ownedReply(reply, keep))
+	return s.takeReply(f, c, stage, ownedReply(reply, keep))
 }
 
-// takeReply appends a reply to x.got, if it is one that the command can have. c
+// takeReply appends a reply to f.got, if it is one that the command can have. c
 // is nil for the greeting.
-func (s *Session) takeReply(x *Exchange, c *Command, stage Stage, r Reply) error {
+func (s *Session) takeReply(f *flight, c *Command, stage Stage, r Reply) error {
 	switch {
 	case r.Code == 421 && c != nil && c.perRecipient:
 		// Each recipient's reply is its own (RFC 2033 §4.2): those behind this
 		// one may have come already.
-		x.closing = replyError(stage, r)
+		f.closing = replyError(stage, r)
 	case r.Code == 421:
-		return s.goodbye(x, r, stage)
+		return s.goodbye(f, r, stage)
 	case c != nil && !c.fits(r.Code):
 		err := protocolError(stage, "%s answered with %d", c.name(), r.Code)
 		s.conn.kill(err)
 		return err
 	}
-	x.got = append(x.got, r)
+	f.got = append(f.got, r)
 	return nil
 }
 
 // afterFailedWrite looks for replies that came before the connection broke: a
 // server that closes says why first, and that counts for more than the broken
 // pipe.
-func (s *Session) afterFailedWrite(x *Exchange, writeErr error) error {
+func (s *Session) afterFailedWrite(f *flight, writeErr error) error {
 	if s.conn.ctx.Err() == nil {
-		err := s.eachReplyDue(x, func(c *Command) error { return s.readReply(x, c, c.stage, lastWords) })
+		err := s.eachReplyDue(f, func(c *Command) error { return s.readReply(f, c, c.stage, lastWords) })
 		if e, ok := errors.AsType[*Error](err); ok && e.Reply.Code != 0 {
 			writeErr = err
 		}
 		// Content that was not written whole cannot have been accepted.
-		if n := len(x.got); x.content != nil && !x.content.lastWrite && n >= len(x.sent) && x.got[n-1].Code < 400 {
-			x.got = x.got[:len(x.sent)-1]
+		if n := len(f.got); f.content != nil && !f.content.lastWrite && n >= len(f.sent) && f.got[n-1].Code < 400 {
+			f.got = f.got[:len(f.sent)-1]
 		}
 	}
 	s.conn.kill(writeErr)
@@ -329,5 +359,5 @@ func (s *Session) deadError(commands []Command) error {
 	if s.conn == nil {
 		return &Error{Stage: StageConnect, Class: Local, Err: ErrDisconnected, Hint: "open a session with core.Dial"}
 	}
-	return &Error{Stage: firstStage(commands), Class: Temporary, Err: fmt.Errorf("%w: the session is over: %w", ErrDisconnected, s.conn.dead), Hint: "open a new session"}
+	return &Error{Stage: firstStage(commands), Class: Temporary, Err: fmt.Errorf("%w: the session is over: %w", ErrDisconnected, s.conn.over()), Hint: "open a new session"}
 }

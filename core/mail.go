@@ -102,11 +102,12 @@ func (s *Session) Data(ctx context.Context, body Body) ([]Reply, error) {
 	if body == nil {
 		return nil, localError(StageContent, errors.New("no body"), "use core.String or another Body")
 	}
-	if err := s.outgoing.open(ctx, body); err != nil {
+	w := &s.own
+	if err := w.outgoing.open(ctx, body); err != nil {
 		return nil, err
 	}
-	defer s.outgoing.close()
-	s.outgoing.refuse = s.config.refusals(&s.peer.Extensions, &Message{})
+	defer w.outgoing.close()
+	w.outgoing.refuse = s.config.refusals(&s.peer.Extensions, &Message{})
 	s.state = stateReady
 	reply, err := s.command(ctx, s.data())
 	if err != nil {
@@ -116,7 +117,7 @@ func (s *Session) Data(ctx context.Context, body Body) ([]Reply, error) {
 		s.needsReset = true
 		return nil, replyError(StageContent, reply)
 	}
-	replies, err := s.content(ctx, s.endOfData(s.accepted))
+	replies, err := s.content(ctx, w, s.endOfData(w, s.accepted))
 	replies = append([]Reply(nil), replies...)
 	for _, r := range replies {
 		if !r.Positive() && err == nil {
@@ -179,40 +180,40 @@ func (s *Session) afterReset(reply Reply) error {
 	return nil
 }
 
-// endOfData is the command for s.outgoing behind a 354.
-func (s *Session) endOfData(accepted int) Command {
-	return Command{Verb: EndOfData, Size: s.outgoing.size, stage: StageContent, timeout: s.config.Timeouts.Content, perRecipient: s.peer.Protocol == LMTP, accepted: accepted}
+// endOfData is the command for w.outgoing behind a 354.
+func (s *Session) endOfData(w *scratch, accepted int) Command {
+	return Command{Verb: EndOfData, Size: w.outgoing.size, stage: StageContent, timeout: s.config.Timeouts.Content, perRecipient: s.peer.Protocol == LMTP, accepted: accepted}
 }
 
-// bdat is the command for s.outgoing as a chunk, RFC 3030 §2.
-func (s *Session) bdat(last bool, accepted int) Command {
-	return Command{Verb: "BDAT", Size: s.outgoing.size, Last: last, stage: StageContent, timeout: s.config.Timeouts.Content, perRecipient: last && s.peer.Protocol == LMTP, accepted: accepted}
+// bdat is the command for w.outgoing as a chunk, RFC 3030 §2.
+func (s *Session) bdat(w *scratch, last bool, accepted int) Command {
+	return Command{Verb: "BDAT", Size: w.outgoing.size, Last: last, stage: StageContent, timeout: s.config.Timeouts.Content, perRecipient: last && s.peer.Protocol == LMTP, accepted: accepted}
 }
 
-// content sends s.outgoing with a command, which may be [EndOfData], and returns
+// content sends w.outgoing with a command, which may be [EndOfData], and returns
 // the replies to it. If the error is of the kind ErrUnknownOutcome, the
 // recipients without a reply are in doubt.
-func (s *Session) content(ctx context.Context, c Command) ([]Reply, error) {
-	s.commands = append(s.commands[:0], c)
-	replies, err := s.exchange(ctx, s.commands, &s.outgoing)
-	if len(replies) >= awaits(s.commands, 0, replies) {
+func (s *Session) content(ctx context.Context, w *scratch, c Command) ([]Reply, error) {
+	w.commands = append(w.commands[:0], c)
+	replies, err := s.exchange(ctx, w, &w.outgoing)
+	if len(replies) >= awaits(w.commands, 0, replies) {
 		return replies, err // complete, whatever happened afterwards
 	}
-	if s.conn.dead == nil {
+	if s.conn.over() == nil {
 		// An interceptor stood in the way of the content that the server now
 		// waits for.
 		s.conn.kill(err)
 	}
-	return replies, s.inDoubt(err)
+	return replies, w.inDoubt(err)
 }
 
 // inDoubt returns the error of those recipients who got no reply to content, in
 // an exchange that ended with err.
-func (s *Session) inDoubt(err error) error {
+func (w *scratch) inDoubt(err error) error {
 	if e, ok := errors.AsType[*Error](err); ok && e.Reply.Code == 421 {
 		return err // RFC 5321 §3.8: nothing behind it was accepted
 	}
-	if err == nil || !s.outgoing.lastWrite {
+	if err == nil || !w.outgoing.lastWrite {
 		return err
 	}
 	return &Error{Stage: StageContent, Class: Temporary, Err: fmt.Errorf("%w: %w", ErrUnknownOutcome, err)}

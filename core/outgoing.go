@@ -154,15 +154,15 @@ func (o *outgoing) close() {
 	}
 }
 
-// sendContent writes the commands in s.group and the content behind them. On
+// sendContent writes the commands in the group and the content behind them. On
 // return without an error the replies are still to be read, but for those that
-// are in x.got already.
+// are in f.got already.
 //
 // Content that cannot be finished is never ended as if it were whole: the
 // connection is closed without the dot or the LAST chunk's end (RFC 5321
 // §4.1.1.4 has no way to take back what DATA has begun).
-func (s *Session) sendContent(x *Exchange) (err error) {
-	o, command := x.content, &x.sent[len(x.sent)-1]
+func (s *Session) sendContent(f *flight) (err error) {
+	o, command, memory := f.content, &f.sent[len(f.sent)-1], f.w
 	whole := false
 	defer func() {
 		if !whole { // also when the body panics
@@ -172,19 +172,19 @@ func (s *Session) sendContent(x *Exchange) (err error) {
 			s.conn.kill(err)
 		}
 	}()
-	s.encoder.Reset()
-	s.encoder.Dot, s.encoder.Refuse = command.Verb == EndOfData, s.config.LineEnds == RefuseLineEnds
-	if s.buffer == nil {
-		s.buffer = make([]byte, 0, contentBuffer)
+	memory.encoder.Reset()
+	memory.encoder.Dot, memory.encoder.Refuse = command.Verb == EndOfData, s.config.LineEnds == RefuseLineEnds
+	if memory.buffer == nil {
+		memory.buffer = make([]byte, 0, contentBuffer)
 	}
-	s.buffer = append(s.buffer[:0], s.group.Bytes()...)
+	memory.buffer = append(memory.buffer[:0], memory.group.Bytes()...)
 
-	w := &s.writer
-	*w = contentWriter{s: s, o: o, limit: -1, ends: command.Verb == EndOfData || command.Last}
+	w := &memory.writer
+	*w = contentWriter{s: s, w: memory, o: o, limit: -1, ends: command.Verb == EndOfData || command.Last}
 	if command.Verb != EndOfData {
 		w.limit = command.Size
 	}
-	if len(x.sent) == 1 && (o.declared < 0 || o.declared > inlineContent) {
+	if len(f.sent) == 1 && (o.declared < 0 || o.declared > inlineContent) {
 		w.early = s.listen()
 	}
 	switch {
@@ -193,17 +193,17 @@ func (s *Session) sendContent(x *Exchange) (err error) {
 			err = w.add(o.octets)
 		}
 	default:
-		if s.readBuffer == nil {
-			s.readBuffer = make([]byte, contentBuffer)
+		if memory.readBuffer == nil {
+			memory.readBuffer = make([]byte, contentBuffer)
 		}
-		err = o.read(s.conn.ctx, s.readBuffer, w.add)
+		err = o.read(s.conn.ctx, memory.readBuffer, w.add)
 	}
 	if err == nil {
 		err = w.finish()
 	}
 	if w.early == nil {
 		if err != nil && ClassOf(err) == Temporary {
-			return s.afterFailedWrite(x, err)
+			return s.afterFailedWrite(f, err)
 		}
 		whole = err == nil
 		return err
@@ -212,11 +212,11 @@ func (s *Session) sendContent(x *Exchange) (err error) {
 	switch {
 	case unheard == nil && err == nil:
 		whole = true
-		return s.takeReply(x, command, StageContent, reply)
+		return s.takeReply(f, command, StageContent, reply)
 	case unheard == nil && reply.Code >= 400:
 		// The server refused before the end and said so: that counts for more
 		// than a broken pipe. The session is out of step.
-		x.got = append(x.got, reply)
+		f.got = append(f.got, reply)
 		return replyError(StageContent, reply)
 	case unheard == nil:
 		return protocolError(StageContent, "reply %s came before the content was complete", reply)
@@ -230,10 +230,11 @@ func (s *Session) sendContent(x *Exchange) (err error) {
 	return err
 }
 
-// contentWriter encodes content into the session's buffer and writes it out
+// contentWriter encodes content into a buffer and writes it out
 // when it is full.
 type contentWriter struct {
 	s     *Session
+	w     *scratch
 	o     *outgoing
 	limit int64 // octets that BDAT has announced; -1 under DATA
 	ends  bool  // the message ends with this content, not only a chunk of it
@@ -245,13 +246,13 @@ func (w *contentWriter) add(p []byte) error {
 	if w.o.raw {
 		return w.addRaw(p)
 	}
-	s := w.s
+	m := w.w
 	for {
 		var (
 			n   int
 			err error
 		)
-		s.buffer, n, err = s.encoder.Encode(s.buffer, p)
+		m.buffer, n, err = m.encoder.Encode(m.buffer, p)
 		if err != nil {
 			return bareLineEnd(err)
 		}
@@ -266,12 +267,12 @@ func (w *contentWriter) add(p []byte) error {
 
 // addRaw writes p past the buffer, but for a rest that finish has to end with.
 func (w *contentWriter) addRaw(p []byte) error {
-	s := w.s
-	if len(s.buffer)+len(p) > cap(s.buffer) {
+	m := w.w
+	if len(m.buffer)+len(p) > cap(m.buffer) {
 		if err := w.flush(); err != nil {
 			return err
 		}
-		for direct := (len(p) - 1) / cap(s.buffer) * cap(s.buffer); direct > 0; {
+		for direct := (len(p) - 1) / cap(m.buffer) * cap(m.buffer); direct > 0; {
 			n := min(direct, directWrite)
 			if err := w.write(p[:n]); err != nil {
 				return err
@@ -279,37 +280,37 @@ func (w *contentWriter) addRaw(p []byte) error {
 			p, direct = p[n:], direct-n
 		}
 	}
-	s.buffer = append(s.buffer, p...)
+	m.buffer = append(m.buffer, p...)
 	return nil
 }
 
 // finish ends the content, if it is all there.
 func (w *contentWriter) finish() error {
-	s := w.s
+	m := w.w
 	if !w.o.raw {
-		if cap(s.buffer)-len(s.buffer) < wire.FinishRoom {
+		if cap(m.buffer)-len(m.buffer) < wire.FinishRoom {
 			if err := w.flush(); err != nil {
 				return err
 			}
 		}
 		var err error
-		if s.buffer, err = s.encoder.Finish(s.buffer); err != nil {
+		if m.buffer, err = m.encoder.Finish(m.buffer); err != nil {
 			return bareLineEnd(err)
 		}
 	}
 	if w.limit >= 0 && w.size() != w.limit {
 		return localError(StageContent, fmt.Errorf("the content has %d octets on the wire, and its Form said %d", w.size(), w.limit), "nothing was delivered; make Form and Open agree")
 	}
-	if s.conn.ctx.Err() != nil {
-		return &Error{Stage: StageContent, Class: Temporary, Err: fmt.Errorf("before the end of the content: %w", contextError(s.conn.ctx))}
+	if w.s.conn.ctx.Err() != nil {
+		return &Error{Stage: StageContent, Class: Temporary, Err: fmt.Errorf("before the end of the content: %w", contextError(w.s.conn.ctx))}
 	}
 	if w.heardEarly() {
 		return errEarly
 	}
 	w.o.lastWrite = w.ends
-	p := s.buffer
-	s.buffer = s.buffer[:0]
-	return s.conn.write(p, StageContent, s.config.Timeouts.Write)
+	p := m.buffer
+	m.buffer = m.buffer[:0]
+	return w.s.conn.write(p, StageContent, w.s.config.Timeouts.Write)
 }
 
 // size returns how many octets the content has on the wire so far, stuffed dots
@@ -318,13 +319,13 @@ func (w *contentWriter) size() int64 {
 	if w.o.raw {
 		return w.o.in
 	}
-	return w.s.encoder.Size()
+	return w.w.encoder.Size()
 }
 
 // flush writes what is in the buffer.
 func (w *contentWriter) flush() error {
-	p := w.s.buffer
-	w.s.buffer = p[:0]
+	p := w.w.buffer
+	w.w.buffer = p[:0]
 	return w.write(p)
 }
 

@@ -98,7 +98,7 @@ func (p *pool) take() (*Session, error) {
 // put gives a session back.
 func (p *pool) put(s *Session) {
 	defer func() { <-p.slots }()
-	if s.conn.dead != nil {
+	if s.conn.over() != nil {
 		return
 	}
 	s.transactions++
@@ -168,5 +168,5 @@ func (s *Session) quit() {
 // usable looks whether an idle session can take another transaction: whatever
 // the server has sent meanwhile, and be it the end of the stream, condemns it.
 func (s *Session) usable() bool {
-	return s.conn.dead == nil && s.conn.reader.Buffered() == 0 && !s.conn.disturbed()
+	return s.conn.over() == nil && s.conn.reader.Buffered() == 0 && !s.conn.disturbed()
 }

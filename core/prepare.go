@@ -49,20 +49,20 @@ func (t *transaction) prepare(ctx context.Context) error {
 	if err := refuse.check(form.EightBit, form.LongestLine); err != nil {
 		return err
 	}
-	if err := s.outgoing.open(ctx, t.body); err != nil {
+	if err := t.w.outgoing.open(ctx, t.body); err != nil {
 		return err
 	}
 	if !known {
-		s.outgoing.refuse = refuse
+		t.w.outgoing.refuse = refuse
 	}
 	if m.Binary {
-		s.outgoing.size = s.outgoing.declared
+		t.w.outgoing.size = t.w.outgoing.declared
 	}
 	if chunking {
 		t.useChunking(form.Canonical || m.Binary)
 	}
 
-	p := s.params[:0]
+	p := t.w.params[:0]
 	if extensions.size && size >= 0 {
 		p = append(p, numberParam("SIZE", "SIZE", size)) // RFC 1870 §3
 	}
@@ -78,7 +78,7 @@ func (t *transaction) prepare(ctx context.Context) error {
 	if t.prdr = m.PerRecipient && s.peer.Protocol == SMTP && len(t.due) > 1 && extensions.Has("PRDR"); t.prdr {
 		p = append(p, Parameter("PRDR", "PRDR", ""))
 	}
-	s.params = append(p, m.Params...)
+	t.w.params = append(p, m.Params...)
 	return nil
 }
 
@@ -127,7 +127,7 @@ func (t *transaction) hold(ctx context.Context) error {
 // useChunking decides how content is sent with BDAT. As it is says that nothing
 // in it has to be changed on the way.
 func (t *transaction) useChunking(asItIs bool) {
-	o := &t.s.outgoing
+	o := &t.w.outgoing
 	switch {
 	case o.size < 0:
 		t.how = withChunks

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/postrider/postrider/core/internal/wire"
 )
 
 // Session is one connection to a server, whose owner gives the commands:
@@ -48,18 +46,7 @@ type Session struct {
 	restingSince time.Time
 	rested       bool // it was idle for a while before this transaction
 
-	// Reused from one exchange to the next.
-	group      wire.Group
-	x          Exchange
-	commands   []Command
-	params     []Param // of MAIL
-	encoder    wire.Encoder
-	buffer     []byte // of content, encoded
-	readBuffer []byte // of content, as the body yields it
-	outgoing   outgoing
-	writer     contentWriter
-	// acceptedBuffer is a transaction's list of recipients.
-	acceptedBuffer []int
+	own scratch // for whoever has the session to himself
 }
 
 // sessionState is how far a session has come. That it is over is the
@@ -119,7 +106,7 @@ func (s *Session) begin(ctx context.Context) error {
 	if !s.busy.CompareAndSwap(false, true) {
 		return localError(StageCommand, ErrBusy, "a Session is for one goroutine; use a Client to send from many")
 	}
-	if s.conn == nil || s.conn.dead != nil {
+	if s.conn == nil || s.conn.over() != nil {
 		s.busy.Store(false)
 		return s.deadError(nil)
 	}
@@ -138,8 +125,8 @@ func (s *Session) end() {
 
 // command sends one command and returns its reply.
 func (s *Session) command(ctx context.Context, c Command) (Reply, error) {
-	s.commands = append(s.commands[:0], c)
-	replies, err := s.exchange(ctx, s.commands, nil)
+	s.own.commands = append(s.own.commands[:0], c)
+	replies, err := s.exchange(ctx, &s.own, nil)
 	if err != nil {
 		return Reply{}, err
 	}

@@ -6,6 +6,7 @@ import "context"
 // that talks.
 type transaction struct {
 	s       *Session
+	w       *scratch
 	message *Message
 	body    Body
 	utf8    bool     // the envelope needs SMTPUTF8
@@ -43,7 +44,7 @@ func (t *transaction) run(ctx context.Context) error {
 	}
 	err := t.prepare(ctx)
 	if err == nil {
-		defer t.s.outgoing.close()
+		defer t.w.outgoing.close()
 		err = t.talk(ctx)
 	}
 	for _, i := range t.due {
@@ -79,7 +80,7 @@ func (t *transaction) talk(ctx context.Context) error {
 		t.take(t.inline)
 		return nil
 	case withBdat:
-		return t.content(ctx, s.bdat(true, len(t.accepted)))
+		return t.content(ctx, s.bdat(t.w, true, len(t.accepted)))
 	case withChunks:
 		return t.chunks(ctx)
 	}
@@ -88,14 +89,14 @@ func (t *transaction) talk(ctx context.Context) error {
 		t.abandon(ctx, err)
 		return err
 	}
-	return t.content(ctx, s.endOfData(len(t.accepted)))
+	return t.content(ctx, s.endOfData(t.w, len(t.accepted)))
 }
 
 // envelope writes [RSET] MAIL RCPT… and, if it belongs to the envelope, DATA or
 // BDAT with the content, in as few groups as the server allows, and judges the
 // replies.
 func (t *transaction) envelope(ctx context.Context) error {
-	s := t.s
+	s, w := t.s, t.w
 	group := 1
 	if s.peer.Extensions.pipelining {
 		group = maxGroup // DATA or BDAT may be the last of it, RFC 2920 §3.1, RFC 3030 §4.2
@@ -114,15 +115,15 @@ func (t *transaction) envelope(ctx context.Context) error {
 			return nil // everybody was refused before DATA went out
 		}
 		first := position
-		s.commands = s.commands[:0]
-		for ; position <= end && len(s.commands) < group; position++ {
-			s.commands = append(s.commands, t.command(position))
+		w.commands = w.commands[:0]
+		for ; position <= end && len(w.commands) < group; position++ {
+			w.commands = append(w.commands, t.command(position))
 		}
 		var content *outgoing
 		if position > data && t.how == withInline {
-			content = &s.outgoing
+			content = &w.outgoing
 		}
-		replies, err := s.exchange(ctx, s.commands, content)
+		replies, err := s.exchange(ctx, w, content)
 		t.begun = t.begun || len(replies) > 0
 		for k, reply := range replies {
 			if content != nil && first+k == data {
@@ -133,12 +134,12 @@ func (t *transaction) envelope(ctx context.Context) error {
 				err = e
 			}
 		}
-		if content != nil && len(t.inline) > 0 && len(t.inline) >= awaits(s.commands, data-first, replies) {
+		if content != nil && len(t.inline) > 0 && len(t.inline) >= awaits(w.commands, data-first, replies) {
 			return nil // complete, whatever happened afterwards
 		}
 		if err != nil && content != nil {
 			t.take(t.inline)
-			return s.inDoubt(err)
+			return w.inDoubt(err)
 		}
 		if err != nil {
 			return err
@@ -157,7 +158,7 @@ func (t *transaction) command(position int) Command {
 		if t.ascii != nil {
 			from = t.ascii[0]
 		}
-		return t.s.mail(from, t.s.params)
+		return t.s.mail(from, t.w.params)
 	case position <= len(t.due):
 		r := &t.message.To[t.due[position-1]]
 		to := r.Address
@@ -166,7 +167,7 @@ func (t *transaction) command(position int) Command {
 		}
 		return t.s.rcpt(to, r.Params)
 	case t.how == withInline:
-		c := t.s.bdat(true, len(t.accepted))
+		c := t.s.bdat(t.w, true, len(t.accepted))
 		c.prdr = t.prdr
 		return c
 	}
@@ -207,7 +208,7 @@ func (t *transaction) refuse(i int, err *Error) {
 // content sends the content to those that were accepted.
 func (t *transaction) content(ctx context.Context, c Command) error {
 	c.prdr = t.prdr && (c.Last || c.Verb == EndOfData)
-	replies, err := t.s.content(ctx, c)
+	replies, err := t.s.content(ctx, t.w, c)
 	t.take(replies)
 	return err
 }
@@ -280,7 +281,7 @@ func (t *transaction) abandon(ctx context.Context, err error) {
 			t.contentError(reply)
 		}
 	}
-	if s.conn.dead != nil {
+	if s.conn.over() != nil {
 		return
 	}
 	s.needsReset = t.begun
@@ -293,9 +294,9 @@ func (t *transaction) abandon(ctx context.Context, err error) {
 	}
 	// The server waits for content that nobody is to have. A lone dot ends
 	// that, whatever the reply (RFC 2920 §3.1).
-	s.outgoing.close()
-	s.outgoing = outgoing{}
-	if _, err := s.content(ctx, s.endOfData(1)); err != nil {
+	t.w.outgoing.close()
+	t.w.outgoing = outgoing{}
+	if _, err := s.content(ctx, t.w, s.endOfData(t.w, 1)); err != nil {
 		s.conn.kill(err)
 	}
 }
