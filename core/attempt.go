@@ -11,6 +11,7 @@ type Attempt struct {
 	delivery *Delivery
 	session  *Session
 	kept     bool // the session had been used before
+	holds    bool // the session is to be given back to the pool
 	number   int
 	t        transaction
 	once     once
@@ -63,43 +64,53 @@ func sendAttempt(ctx context.Context, a *Attempt) error {
 		return err
 	}
 	defer a.once.finish()
-	err := a.watched(ctx)
-	if a.stale(ctx) {
-		// The server had hung up on the kept session before it said anything
-		// to this transaction: nothing was begun, and nobody is charged.
-		d := a.delivery
-		s, connectErr := connectSession(ctx, d.client.settings, d.client.pipeline, true)
-		if connectErr != nil {
-			err = connectErr
-		} else {
-			a.session, a.kept = s, false
-			d.receipt.Peer = s.peer
-			err = a.watched(ctx)
+	err := a.transact(ctx)
+	for a.stale(ctx, err) {
+		// The server had hung up before it said anything to this transaction,
+		// or what others did on the session had ended it: nothing was begun,
+		// and nobody is charged.
+		if replaceErr := a.replace(ctx); replaceErr != nil {
+			err = replaceErr
+			break
 		}
+		err = a.transact(ctx)
 	}
 	a.settle(err)
 	return err
 }
 
-// watched runs the transaction and has the end of ctx interrupt it.
-func (a *Attempt) watched(ctx context.Context) error {
-	c := a.session.conn
-	c.watch(ctx)
-	defer c.unwatch()
-	return a.transact(ctx)
+// replace gives the session back and gets another one.
+func (a *Attempt) replace(ctx context.Context) error {
+	p := a.delivery.client.pool
+	p.put(a.session)
+	a.holds = false
+	s, kept, err := p.get(ctx, true)
+	if err != nil {
+		return err
+	}
+	a.session, a.kept, a.holds = s, kept, true
+	a.delivery.receipt.Peer = s.peer
+	return nil
 }
 
 // transact runs the transaction on the attempt's session.
 func (a *Attempt) transact(ctx context.Context) (err error) {
-	s, d := a.session, a.delivery
+	s, d, w := a.session, a.delivery, &a.session.own
+	if s.line != nil {
+		w = s.line.memory()
+		defer s.line.release(w)
+	} else if a.holds {
+		s.conn.watch(ctx)
+		defer s.conn.unwatch()
+	}
 	defer func() {
-		if _, ok := err.(*PanicError); ok {
+		if _, ok := err.(*PanicError); ok && s.line == nil {
 			s.conn.kill(err) // nobody knows where it happened
 		}
 	}()
 	defer contain("the message's body", &err)
 	due := a.t.due
-	a.t = transaction{s: s, w: &s.own, message: d.message, utf8: d.utf8, results: d.receipt.Recipients, due: due, accepted: s.own.accepted[:0]}
+	a.t = transaction{s: s, w: w, message: d.message, utf8: d.utf8, results: d.receipt.Recipients, due: due, accepted: w.accepted[:0]}
 	for _, i := range due {
 		d.receipt.Recipients[i].Outcome = Pending
 	}
@@ -107,15 +118,25 @@ func (a *Attempt) transact(ctx context.Context) (err error) {
 		return err
 	}
 	err = a.t.run(ctx)
-	s.own.accepted = a.t.accepted[:0]
+	w.accepted = a.t.accepted[:0]
+	if w.place.left {
+		a.holds = false
+		d.client.pool.leftBehind(s)
+	}
 	return err
 }
 
-// stale reports whether a kept session was dead before the server had said
-// anything to the transaction.
-func (a *Attempt) stale(ctx context.Context) bool {
-	s := a.session
-	return a.kept && !a.t.heard && s.conn.over() != nil && errors.Is(s.conn.over(), ErrDisconnected) && !a.t.w.outgoing.lastWrite && ctx.Err() == nil
+// stale reports whether nothing of the transaction was begun, because the
+// session was dead before the server had said anything to it.
+func (a *Attempt) stale(ctx context.Context, err error) bool {
+	reason := a.session.conn.over()
+	switch {
+	case ctx.Err() != nil || !a.holds:
+		return false
+	case errors.Is(err, errNotBegun):
+		return true
+	}
+	return a.kept && !a.t.heard && errors.Is(reason, ErrDisconnected) && !a.t.lastWrite
 }
 
 // settle gives those an outcome that have none.
@@ -128,28 +149,35 @@ func (a *Attempt) settle(err error) {
 }
 
 // attempt runs the attempt chain on a session for the recipients in d.due, all
-// of which have an outcome afterwards. It returns the session that was used in
-// the end.
-func (d *Delivery) attempt(ctx context.Context, s *Session, kept bool) (*Session, error) {
+// of which have an outcome afterwards, and gives the session back.
+func (d *Delivery) attempt(ctx context.Context, s *Session, kept bool) error {
 	a := &d.first
 	if d.receipt.Attempts > 0 || s.pipeline.wrapsAttempt {
 		a = &Attempt{} // an interceptor may still hold the last one
 	}
 	d.receipt.Attempts++
 	d.receipt.Peer = s.peer
-	*a = Attempt{delivery: d, session: s, kept: kept, number: d.receipt.Attempts}
+	*a = Attempt{delivery: d, session: s, kept: kept, holds: true, number: d.receipt.Attempts}
 	a.t.due = d.due
 	for _, i := range d.due {
 		r := &d.receipt.Recipients[i]
 		r.Attempts++
 		r.Outcome = Pending
 	}
-	err := a.once.end("attempt", s.pipeline.attempt(ctx, a), func() { _ = s.conn.raw.Close() })
+	interrupt := func() { _ = s.conn.raw.Close() }
+	if s.line != nil && s.pipeline.wrapsAttempt {
+		ctx, interrupt = context.WithCancel(ctx)
+		defer interrupt()
+	}
+	err := a.once.end("attempt", s.pipeline.attempt(ctx, a), interrupt)
+	if a.holds {
+		d.client.pool.put(a.session)
+	}
 	if err != nil {
 		a.settle(err)
 	}
 	if a.t.final.Code != 0 {
 		d.receipt.Reply = a.t.final
 	}
-	return a.session, err
+	return err
 }

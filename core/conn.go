@@ -30,6 +30,8 @@ type conn struct {
 
 	timeout time.Duration // for the reply being read
 	armed   bool          // its clock has started
+	shared  bool          // another goroutine writes than reads
+	clock   replyClock    // and this is what they share
 
 	dead atomic.Pointer[error] // why the connection is never to be used again
 }
@@ -110,6 +112,13 @@ func (c *conn) write(p []byte, stage Stage, timeout time.Duration) error {
 	return nil
 }
 
+// writeContained writes in a goroutine of its own, where a panic has nobody else
+// to contain it.
+func (c *conn) writeContained(p []byte, timeout time.Duration) (err error) {
+	defer contain("the transport's connection", &err)
+	return c.write(p, StageContent, timeout)
+}
+
 // readReply reads one reply within the timeout, which starts when the reply
 // before it was complete: that is now.
 func (c *conn) readReply(stage Stage, timeout time.Duration) (wire.Reply, error) {
@@ -138,6 +147,9 @@ type replySource struct{ c *conn }
 
 func (s replySource) Read(p []byte) (int, error) {
 	c := s.c
+	if c.shared {
+		return c.readShared(p)
+	}
 	if !c.armed {
 		c.armed = true
 		_ = c.raw.SetReadDeadline(deadline(c.timeout))

@@ -104,8 +104,7 @@ func deliver(ctx context.Context, d *Delivery) error {
 // try does one attempt, for as many of the recipients as one transaction may
 // have, and returns those for whom another one is due at once.
 func (d *Delivery) try(ctx context.Context, due []int) (rest []int, err error) {
-	p := d.client.pool
-	s, kept, err := p.get(ctx)
+	s, kept, err := d.client.pool.get(ctx, false)
 	if err != nil {
 		for _, i := range due {
 			r := &d.receipt.Recipients[i]
@@ -116,12 +115,11 @@ func (d *Delivery) try(ctx context.Context, due []int) (rest []int, err error) {
 		}
 		return nil, err
 	}
-	defer func() { p.put(s) }()
 	d.due = due
 	if most := s.peer.Extensions.rcptMax; most > 0 && most < len(due) {
 		d.due, rest = due[:most], due[most:] // RFC 9422 §4
 	}
-	s, err = d.attempt(ctx, s, kept)
+	err = d.attempt(ctx, s, kept)
 	return append(d.surplus(), rest...), err
 }
 

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"time"
-
-	"github.com/postrider/postrider/core/internal/wire"
 )
 
 // Exchange is commands that are handed to the writer together, and their
@@ -29,32 +26,6 @@ type Exchange struct {
 	flight  *flight
 	replies []Reply // what was read, whatever interceptors make of Replies
 	once    once
-}
-
-// flight is commands on their way, and content behind them, and the replies as
-// they come in.
-type flight struct {
-	w       *scratch
-	sent    []Command
-	content *outgoing // written after the commands, or nil
-	got     []Reply
-	// closing is a 421 among the replies to content, behind which others may
-	// still come.
-	closing error
-}
-
-// scratch is the memory of one transaction at a time, reused by the next.
-type scratch struct {
-	flight     flight
-	group      wire.Group
-	commands   []Command
-	params     []Param // of MAIL
-	encoder    wire.Encoder
-	buffer     []byte // of content, encoded
-	readBuffer []byte // of content, as the body yields it
-	outgoing   outgoing
-	writer     contentWriter
-	accepted   []int // the transaction's list of recipients
 }
 
 // Peer returns what is known of the server.
@@ -82,34 +53,6 @@ func (x *Exchange) Pairs() iter.Seq2[*Command, []Reply] {
 	}
 }
 
-// awaits returns how many replies the i-th command gets, as far as the replies
-// up to now tell.
-func awaits(commands []Command, i int, got []Reply) int {
-	c := &commands[i]
-	if !c.perRecipient && !c.prdr {
-		return 1
-	}
-	// Every command in front of content gets one reply.
-	if c.prdr && (len(got) <= i || got[i].Code != 353) {
-		return 1 // the server has decided for all of them at once
-	}
-	n := c.accepted
-	for k := range i {
-		if commands[k].Verb == "RCPT" && k < len(got) && got[k].Positive() {
-			n++
-		}
-	}
-	if c.prdr {
-		return 1 + n + 1
-	}
-	return max(n, 1)
-}
-
-// maxGroup bounds the commands in one write. A server may read the next command
-// only when its reply to the last one was read, so what is in flight must fit
-// into the buffers between (RFC 2920 §3.1): these commands, and their replies.
-const maxGroup = 100
-
 // exchange is the one path to the wire. It writes w.commands, and content if
 // there is any, and returns the replies that were read, which are valid until
 // the next exchange with w. The error is nil if there is a reply for every
@@ -119,7 +62,7 @@ const maxGroup = 100
 // that cannot be sent, an interceptor that refused) or everything was read (an
 // interceptor that disliked a reply).
 func (s *Session) exchange(ctx context.Context, w *scratch, content *outgoing) ([]Reply, error) {
-	if s.conn.over() != nil {
+	if w.line == nil && s.conn.over() != nil {
 		return nil, s.deadError(w.commands)
 	}
 	f := &w.flight
@@ -129,8 +72,13 @@ func (s *Session) exchange(ctx context.Context, w *scratch, content *outgoing) (
 	}
 	x := &Exchange{session: s, flight: f}
 	x.Commands = append(x.Commands, w.commands...)
+	interrupt := func() { _ = s.conn.raw.Close() }
+	if w.line != nil {
+		ctx, interrupt = context.WithCancel(ctx)
+		defer interrupt()
+	}
 	err := s.pipeline.exchange(ctx, x)
-	err = x.once.end("exchange", err, func() { _ = s.conn.raw.Close() })
+	err = x.once.end("exchange", err, interrupt)
 	if err != nil {
 		err = stageError(firstStage(w.commands), err)
 	}
@@ -155,7 +103,7 @@ func sendExchange(ctx context.Context, x *Exchange) error {
 	if err := x.takeParams(); err != nil {
 		return err
 	}
-	if ctx.Done() != s.conn.ctx.Done() {
+	if f.w.line == nil && ctx.Done() != s.conn.ctx.Done() {
 		defer s.conn.narrow(ctx)()
 	}
 	var err error
@@ -191,168 +139,6 @@ func (x *Exchange) takeParams() error {
 	f.sent = sent
 	return nil
 }
-
-// roundTrip writes what is to be written and reads the replies.
-func (s *Session) roundTrip(ctx context.Context, f *flight) ([]Reply, error) {
-	group := &f.w.group
-	group.Reset()
-	for i := range f.sent {
-		c := &f.sent[i]
-		if c.Verb == EndOfData {
-			continue
-		}
-		if err := c.write(group, &s.peer.Extensions); err != nil {
-			return nil, err
-		}
-	}
-	err := s.direct(f)
-	return f.got, err
-}
-
-// direct does a round trip in the caller's goroutine, which has the session to
-// itself.
-func (s *Session) direct(f *flight) (err error) {
-	defer func() {
-		if _, ok := err.(*PanicError); ok {
-			s.conn.kill(err)
-		}
-	}()
-	defer contain("the transport's connection", &err)
-	if err := s.checkInStep(f); err != nil {
-		return err
-	}
-	stage := firstStage(f.sent)
-	if f.content != nil {
-		if err := s.sendContent(f); err != nil {
-			return err
-		}
-	} else if p := f.w.group.Bytes(); len(p) > 0 {
-		if err := s.conn.write(p, stage, s.config.Timeouts.Write); err != nil {
-			return s.afterFailedWrite(f, err)
-		}
-	}
-	if len(f.sent) == 0 {
-		return s.readReply(f, nil, stage, s.config.Timeouts.Greeting)
-	}
-	return s.readReplies(f)
-}
-
-// checkInStep refuses to write while there are octets that no command asked
-// for: every reply from here on would be taken for the answer to another
-// command.
-func (s *Session) checkInStep(f *flight) error {
-	if s.conn.reader.Buffered() == 0 || len(f.sent) == 0 {
-		return nil
-	}
-	stage := f.sent[0].stage
-	reply, err := s.conn.readReply(stage, lastWords)
-	if err != nil {
-		s.conn.kill(err)
-		return err
-	}
-	if reply.Code == 421 {
-		// A server may say goodbye at any time, RFC 5321 §3.8.
-		return s.goodbye(f, ownedReply(reply, true), stage)
-	}
-	err = protocolError(stage, "reply %s came before its command", ownedReply(reply, true))
-	s.conn.kill(err)
-	return err
-}
-
-// goodbye ends the session after a 421.
-func (s *Session) goodbye(f *flight, reply Reply, stage Stage) error {
-	f.got = append(f.got, reply)
-	err := replyError(stage, reply)
-	s.conn.kill(err)
-	return err
-}
-
-// readReplies reads the replies that are still missing, up to the first that
-// ends the session.
-func (s *Session) readReplies(f *flight) error {
-	err := s.eachReplyDue(f, func(c *Command) error {
-		timeout := c.timeout
-		if f.closing != nil {
-			timeout = lastWords
-		}
-		return s.readReply(f, c, c.stage, timeout)
-	})
-	if f.closing != nil {
-		err = f.closing
-		s.conn.kill(err)
-	}
-	return err
-}
-
-// eachReplyDue calls read for each reply that is not in f.got yet, until it
-// fails.
-func (s *Session) eachReplyDue(f *flight, read func(*Command) error) error {
-	have := len(f.got)
-	for i := range f.sent {
-		for n := 0; n < awaits(f.sent, i, f.got); n++ {
-			if have > 0 {
-				have--
-				continue
-			}
-			if err := read(&f.sent[i]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// readReply reads one reply and appends it to f.got. c is nil for the greeting.
-func (s *Session) readReply(f *flight, c *Command, stage Stage, timeout time.Duration) error {
-	reply, err := s.conn.readReply(stage, timeout)
-	if err != nil {
-		s.conn.kill(err)
-		return err
-	}
-	// The text costs an allocation, so it is kept only where somebody sees it.
-	keep := c == nil || !c.silent || reply.Code >= 400 || s.pipeline.wrapsExchange
-	return s.takeReply(f, c, stage, ownedReply(reply, keep))
-}
-
-// takeReply appends a reply to f.got, if it is one that the command can have. c
-// is nil for the greeting.
-func (s *Session) takeReply(f *flight, c *Command, stage Stage, r Reply) error {
-	switch {
-	case r.Code == 421 && c != nil && c.perRecipient:
-		// Each recipient's reply is its own (RFC 2033 §4.2): those behind this
-		// one may have come already.
-		f.closing = replyError(stage, r)
-	case r.Code == 421:
-		return s.goodbye(f, r, stage)
-	case c != nil && !c.fits(r.Code):
-		err := protocolError(stage, "%s answered with %d", c.name(), r.Code)
-		s.conn.kill(err)
-		return err
-	}
-	f.got = append(f.got, r)
-	return nil
-}
-
-// afterFailedWrite looks for replies that came before the connection broke: a
-// server that closes says why first, and that counts for more than the broken
-// pipe.
-func (s *Session) afterFailedWrite(f *flight, writeErr error) error {
-	if s.conn.ctx.Err() == nil {
-		err := s.eachReplyDue(f, func(c *Command) error { return s.readReply(f, c, c.stage, lastWords) })
-		if e, ok := errors.AsType[*Error](err); ok && e.Reply.Code != 0 {
-			writeErr = err
-		}
-		// Content that was not written whole cannot have been accepted.
-		if n := len(f.got); f.content != nil && !f.content.lastWrite && n >= len(f.sent) && f.got[n-1].Code < 400 {
-			f.got = f.got[:len(f.sent)-1]
-		}
-	}
-	s.conn.kill(writeErr)
-	return writeErr
-}
-
-// lastWords is how long a broken connection is listened to.
-const lastWords = time.Second
 
 // deadError refuses work on a session that is never to be used again.
 func (s *Session) deadError(commands []Command) error {

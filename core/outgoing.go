@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
+	"slices"
 
 	"github.com/postrider/postrider/core/internal/wire"
 )
@@ -148,6 +148,9 @@ func bareLineEnd(err error) error {
 	return localError(StageContent, err, "send lines that end in CRLF, or use NormalizeLineEnds")
 }
 
+// inMemory reports whether the whole content is there.
+func (o *outgoing) inMemory() bool { return o.src == nil && o.later == nil }
+
 func (o *outgoing) close() {
 	if o.src != nil {
 		_ = o.src.Close()
@@ -188,7 +191,7 @@ func (s *Session) sendContent(f *flight) (err error) {
 		w.early = s.listen()
 	}
 	switch {
-	case o.src == nil && o.later == nil:
+	case o.inMemory():
 		if err = o.account(o.octets); err == nil {
 			err = w.add(o.octets)
 		}
@@ -298,8 +301,8 @@ func (w *contentWriter) finish() error {
 			return bareLineEnd(err)
 		}
 	}
-	if w.limit >= 0 && w.size() != w.limit {
-		return localError(StageContent, fmt.Errorf("the content has %d octets on the wire, and its Form said %d", w.size(), w.limit), "nothing was delivered; make Form and Open agree")
+	if err := w.checkSize(); err != nil {
+		return err
 	}
 	if w.s.conn.ctx.Err() != nil {
 		return &Error{Stage: StageContent, Class: Temporary, Err: fmt.Errorf("before the end of the content: %w", contextError(w.s.conn.ctx))}
@@ -311,6 +314,15 @@ func (w *contentWriter) finish() error {
 	p := m.buffer
 	m.buffer = m.buffer[:0]
 	return w.s.conn.write(p, StageContent, w.s.config.Timeouts.Write)
+}
+
+// checkSize refuses content that is complete and has not as many octets as BDAT
+// has announced.
+func (w *contentWriter) checkSize() error {
+	if w.limit < 0 || w.size() == w.limit {
+		return nil
+	}
+	return localError(StageContent, fmt.Errorf("the content has %d octets on the wire, and its Form said %d", w.size(), w.limit), "nothing was delivered; make Form and Open agree")
 }
 
 // size returns how many octets the content has on the wire so far, stuffed dots
@@ -359,8 +371,7 @@ type earlyReply struct {
 func (s *Session) listen() chan earlyReply {
 	heard := make(chan earlyReply, 1)
 	// There is no time limit until the content is written, but for the writes'.
-	s.conn.armed = true
-	_ = s.conn.raw.SetReadDeadline(time.Time{})
+	s.conn.stopClock()
 	if s.conn.ctx.Err() != nil {
 		_ = s.conn.raw.SetReadDeadline(past)
 	}
@@ -402,4 +413,42 @@ func (w *contentWriter) hear(writeErr error) (Reply, error) {
 		return Reply{}, c.replyFault(StageContent, e.err, timeout)
 	}
 	return e.reply, nil
+}
+
+// render puts the commands of a flight, and its content, which is in memory,
+// into the buffer.
+func (s *Session) render(f *flight) error {
+	w, o := f.w, f.content
+	w.buffer = append(w.buffer[:0], w.group.Bytes()...)
+	if o == nil {
+		return nil
+	}
+	command := &f.sent[len(f.sent)-1]
+	if err := o.account(o.octets); err != nil {
+		return err
+	}
+	w.writer = contentWriter{s: s, w: w, o: o, limit: -1}
+	if command.Verb != EndOfData {
+		w.writer.limit = command.Size
+	}
+	if o.raw {
+		w.buffer = append(w.buffer, o.octets...)
+		return w.writer.checkSize()
+	}
+	w.encoder.Reset()
+	w.encoder.Dot, w.encoder.Refuse = command.Verb == EndOfData, s.config.LineEnds == RefuseLineEnds
+	for p := o.octets; len(p) > 0; {
+		w.buffer = slices.Grow(w.buffer, len(p)+len(p)/32+wire.FinishRoom)
+		var n int
+		var err error
+		if w.buffer, n, err = w.encoder.Encode(w.buffer, p); err != nil {
+			return bareLineEnd(err)
+		}
+		p = p[n:]
+	}
+	var err error
+	if w.buffer, err = w.encoder.Finish(w.buffer); err != nil {
+		return bareLineEnd(err)
+	}
+	return w.writer.checkSize()
 }

@@ -105,7 +105,11 @@ func (t *transaction) convertPaths() error {
 // is exact, and it can leave with its envelope.
 func (t *transaction) hold(ctx context.Context) error {
 	size := t.body.Size()
-	if _, known := formOf(t.body); known || size < 0 || size > inlineContent || OneShot(t.body) {
+	_, known := formOf(t.body)
+	if t.s.line != nil {
+		_, known = t.body.(*bytesBody) // what is in memory can share a write
+	}
+	if known || size < 0 || size > inlineContent || OneShot(t.body) {
 		return nil
 	}
 	src, err := openBody(ctx, t.body)
@@ -113,12 +117,15 @@ func (t *transaction) hold(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = src.Close() }()
-	p, err := io.ReadAll(io.LimitReader(src, inlineContent+1))
+	p, err := io.ReadAll(io.LimitReader(src, size+1))
+	o := outgoing{declared: size}
 	switch {
 	case err != nil:
 		return stageError(StageContent, fmt.Errorf("reading the body: %w", err))
-	case int64(len(p)) != size:
-		return localError(StageContent, fmt.Errorf("the body yielded %d octets, and its Size declared %d", len(p), size), "make Size and Open agree, or have Size return -1")
+	case int64(len(p)) < size:
+		return o.wrongSize("fewer than")
+	case int64(len(p)) > size:
+		return o.wrongSize("more than")
 	}
 	t.body = Bytes(p)
 	return nil
@@ -131,7 +138,7 @@ func (t *transaction) useChunking(asItIs bool) {
 	switch {
 	case o.size < 0:
 		t.how = withChunks
-	case o.size <= int64(t.s.config.InlineContent) && t.s.peer.Extensions.pipelining && !t.s.rested:
+	case o.size <= int64(t.s.config.InlineContent) && t.s.peer.Extensions.pipelining:
 		t.how = withInline
 	default:
 		t.how = withBdat

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
-	"time"
 )
 
 // Session is one connection to a server, whose owner gives the commands:
@@ -40,13 +39,11 @@ type Session struct {
 	needsReset bool
 
 	busy atomic.Bool
-	// Of a client's session, for its pool.
-	idle         *idleSession
-	transactions int
-	restingSince time.Time
-	rested       bool // it was idle for a while before this transaction
+	own  scratch // for whoever has the session to himself
 
-	own scratch // for whoever has the session to himself
+	pooled       // of a client's session
+	rested bool  // it was idle for a while before this transaction
+	line   *line // if transactions share the session
 }
 
 // sessionState is how far a session has come. That it is over is the

@@ -15,15 +15,17 @@ type transaction struct {
 	results []RecipientResult // of the delivery
 	due     []int             // which of them are in this transaction
 
-	begun    bool  // something was written
-	heard    bool  // a reply that was not a 421 was read
-	accepted []int // by RCPT, in order
-	refusal  error // of MAIL
-	how      contentCommand
-	prdr     bool    // each recipient is to reply to the content, over SMTP
-	data     Reply   // to DATA
-	inline   []Reply // to content that left with the envelope
-	final    Reply   // to the content, the last one
+	begun     bool  // something was written
+	reset     bool  // RSET goes in front
+	lastWrite bool  // the write has begun that ends the content
+	heard     bool  // a reply that was not a 421 was read
+	accepted  []int // by RCPT, in order
+	refusal   error // of MAIL
+	how       contentCommand
+	prdr      bool    // each recipient is to reply to the content, over SMTP
+	data      Reply   // to DATA
+	inline    []Reply // to content that left with the envelope
+	final     Reply   // to the content, the last one
 }
 
 // contentCommand is how the content is sent.
@@ -45,7 +47,7 @@ func (t *transaction) run(ctx context.Context) error {
 	err := t.prepare(ctx)
 	if err == nil {
 		defer t.w.outgoing.close()
-		err = t.talk(ctx)
+		err = t.join(ctx)
 	}
 	for _, i := range t.due {
 		r := &t.results[i]
@@ -64,9 +66,40 @@ func (t *transaction) run(ctx context.Context) error {
 	return err
 }
 
+// join has the transaction talk when its turn on the session comes.
+func (t *transaction) join(ctx context.Context) (err error) {
+	s, l := t.s, t.s.line
+	wary := s.rested
+	if l == nil {
+		t.reset = s.needsReset
+	} else {
+		alone := !t.fitsOneWrite()
+		if t.reset, err = l.join(ctx, t.w, alone); err != nil {
+			return err
+		}
+		defer l.leave(t.w)
+		if wary = t.w.place.wary; t.w.place.alone {
+			s.conn.watch(ctx)
+			defer s.conn.unwatch()
+		}
+	}
+	if wary && t.how == withInline {
+		t.how = withBdat
+	}
+	return t.talk(ctx)
+}
+
+// fitsOneWrite reports whether what the transaction has to write can be handed
+// over at once: nothing of it has to be read from somewhere.
+func (t *transaction) fitsOneWrite() bool {
+	o := &t.w.outgoing
+	return (t.how == withInline || t.how == withData) && o.inMemory() && len(o.octets) <= inlineContent && len(t.due)+3 <= maxGroup
+}
+
 // talk sends envelope and content.
 func (t *transaction) talk(ctx context.Context) error {
 	s := t.s
+	defer func() { t.lastWrite = t.w.outgoing.lastWrite }()
 	err := t.envelope(ctx)
 	if t.refusal != nil {
 		err = t.refusal // it says more than what the connection did after it
@@ -107,7 +140,7 @@ func (t *transaction) envelope(ctx context.Context) error {
 		end = data - 1
 	}
 	position := 0
-	if s.needsReset {
+	if t.reset {
 		position = -1
 	}
 	for position <= end && t.refusal == nil {
@@ -179,6 +212,9 @@ func (t *transaction) judge(position int, reply Reply) error {
 	t.heard = t.heard || reply.Code != 421
 	switch {
 	case position < 0:
+		if t.w.line != nil {
+			return nil // judged in its turn
+		}
 		return t.s.afterReset(reply)
 	case position == 0:
 		if !reply.Positive() {
@@ -257,7 +293,7 @@ func (t *transaction) contentError(reply Reply) *Error {
 	if t.how == withData {
 		return err
 	}
-	t.s.needsReset = true // RFC 3030 §2
+	t.needsReset(true) // RFC 3030 §2
 	switch reply.Code {
 	case 500, 502, 504:
 		// CHUNKING was announced and BDAT is not known: the server may take
@@ -284,7 +320,7 @@ func (t *transaction) abandon(ctx context.Context, err error) {
 	if s.conn.over() != nil {
 		return
 	}
-	s.needsReset = t.begun
+	t.needsReset(t.begun)
 	if t.data.Code != 354 {
 		return
 	}
@@ -298,5 +334,21 @@ func (t *transaction) abandon(ctx context.Context, err error) {
 	t.w.outgoing = outgoing{}
 	if _, err := s.content(ctx, t.w, s.endOfData(t.w, 1)); err != nil {
 		s.conn.kill(err)
+	}
+}
+
+// needsReset says whether the server may hold on to something of this
+// transaction.
+func (t *transaction) needsReset(yes bool) {
+	l := t.w.line
+	switch {
+	case l == nil:
+		t.s.needsReset = yes
+	case yes:
+		// By now another one may have come to its end: only with BDAT, whose
+		// replies are judged in their turn.
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		t.s.needsReset = true
 	}
 }
