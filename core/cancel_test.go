@@ -214,7 +214,7 @@ func TestSend_cancelWhileDialling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		config := smtptest.NewScript(t, "", smtptest.Options{}).Config()
 		config.Transports = []core.Transport{blackHole{config.Transports[0]}}
-		c, err := core.NewClient(config)
+		c, err := core.NewClient(smtptest.AtDepth(config))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -200,7 +200,7 @@ func TestChunking_unknownSize(t *testing.T) {
 	}{{"it arrives in chunks, the last of which says so", false}, {"if the reader fails no LAST is sent", true}} {
 		t.Run(tt.rule, func(t *testing.T) {
 			server := newBdatServer(t)
-			c, err := core.NewClient(server.config())
+			c, err := core.NewClient(smtptest.AtDepth(server.config()))
 			if err != nil {
 				t.Fatal(err)
 			}

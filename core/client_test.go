@@ -21,7 +21,7 @@ func newClient(t *testing.T, dialogue string, options smtptest.Options, change .
 	for _, f := range change {
 		f(&config)
 	}
-	c, err := core.NewClient(config)
+	c, err := core.NewClient(smtptest.AtDepth(config))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -135,7 +135,7 @@ var badConfigs = []struct {
 // configuration, and returns the error.
 func refuses(t *testing.T, config core.Config) string {
 	t.Helper()
-	client, err := core.NewClient(config)
+	client, err := core.NewClient(smtptest.AtDepth(config))
 	message := hasError(t, err, core.StageConfig, core.Local, nil).Error()
 	session, err := core.Dial(t.Context(), config)
 	if e := hasError(t, err, core.StageConfig, core.Local, nil); e.Error() != message {
@@ -219,7 +219,7 @@ func TestConfig_goodInputOpensNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			config := untouchableConfig(t)
 			change(&config)
-			c, err := core.NewClient(config)
+			c, err := core.NewClient(smtptest.AtDepth(config))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -261,7 +261,7 @@ func TestSend_aMessageThatCannotBeSentIsRefusedBeforeAnythingIsOpened(t *testing
 		{"SMTPUTF8, which is set as needed", reserved(core.Parameter("", "smtputf8", "")), core.StageMail, "leave it out"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
-			client, err := core.NewClient(untouchableConfig(t))
+			client, err := core.NewClient(smtptest.AtDepth(untouchableConfig(t)))
 			if err != nil {
 				t.Fatal(err)
 			}

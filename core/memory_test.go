@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/postrider/postrider/core"
+	"github.com/postrider/postrider/core/smtptest"
 	"github.com/postrider/postrider/transport"
 )
 
@@ -32,7 +33,7 @@ func TestSend_aLargeFileIsStreamed_J14(t *testing.T) {
 			var running sync.WaitGroup
 			defer running.Wait()
 			running.Go(func() { got <- countContent(l, chunking) })
-			c, err := core.NewClient(core.Config{Endpoint: "smtp://" + l.Addr().String(), Transports: transport.Standard()})
+			c, err := core.NewClient(smtptest.AtDepth(core.Config{Endpoint: "smtp://" + l.Addr().String(), Transports: transport.Standard()}))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/postrider/postrider/core"
 	"github.com/postrider/postrider/core/internal/realserver"
+	"github.com/postrider/postrider/core/smtptest"
 	"github.com/postrider/postrider/mechanisms"
 	"github.com/postrider/postrider/transport"
 )
@@ -51,7 +52,7 @@ func toPostfix(t *testing.T, p *realserver.Postfix, endpoint string, change ...f
 	for _, f := range change {
 		f(&config)
 	}
-	c, err := core.NewClient(config)
+	c, err := core.NewClient(smtptest.AtDepth(config))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/postrider/postrider/core"
 	"github.com/postrider/postrider/core/internal/realserver"
+	"github.com/postrider/postrider/core/smtptest"
 	"github.com/postrider/postrider/transport"
 )
 
@@ -24,7 +25,7 @@ func reaches(t *testing.T, endpoint string, change ...func(*core.Config)) *core.
 	for _, f := range change {
 		f(&config)
 	}
-	c, err := core.NewClient(config)
+	c, err := core.NewClient(smtptest.AtDepth(config))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,7 +115,7 @@ func TestPassword_prefersTheStrongest(t *testing.T) {
 func TestPlain_isPrintedWithoutItsPassword_E13(t *testing.T) {
 	m := mechanisms.PlainAs("identity", "user", "hunter2")
 	config := core.Config{Auth: append(mechanisms.Password("user", "hunter2"), m)}
-	client, err := core.NewClient(core.Config{Endpoint: "x://host", Transports: smtptestTransports(t), Auth: mechanisms.Password("user", "hunter2")})
+	client, err := core.NewClient(smtptest.AtDepth(core.Config{Endpoint: "x://host", Transports: smtptestTransports(t), Auth: mechanisms.Password("user", "hunter2")}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/postrider/postrider/core"
+	"github.com/postrider/postrider/core/smtptest"
 	"github.com/postrider/postrider/transport"
 )
 
@@ -24,7 +25,7 @@ func TestUnix_endpoint(t *testing.T) {
 		{"a query", "smtp+unix:///a?b", "more than a path"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
-			_, err := core.NewClient(core.Config{Endpoint: tt.endpoint, Transports: transport.Standard()})
+			_, err := core.NewClient(smtptest.AtDepth(core.Config{Endpoint: tt.endpoint, Transports: transport.Standard()}))
 			if (err != nil) != (tt.says != "") || err != nil && !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("error %v, want %q", err, tt.says)
 			}
@@ -41,7 +42,7 @@ func TestUnix_deliversOverTheSocket(t *testing.T) {
 	defer l.Close()
 	heard := make(chan []string, 1)
 	go func() { heard <- playLMTP(l) }()
-	c, err := core.NewClient(core.Config{Endpoint: "lmtp+unix://" + path, Transports: transport.Standard(), LocalName: "client.example"})
+	c, err := core.NewClient(smtptest.AtDepth(core.Config{Endpoint: "lmtp+unix://" + path, Transports: transport.Standard(), LocalName: "client.example"}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func clientOf(t *testing.T, server *smtptest.Server, change ...func(*core.Config
 	for _, f := range change {
 		f(&config)
 	}
-	client, err := core.NewClient(config)
+	client, err := core.NewClient(smtptest.AtDepth(config))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +250,7 @@ func TestServer_functionsMayBlock(t *testing.T) {
 func TestServer_URL(t *testing.T) {
 	for _, options := range []smtptest.ServerOptions{{}, {StartTLS: true}, {ImplicitTLS: true}, {Protocol: core.LMTP}} {
 		server := smtptest.NewServer(t, options)
-		client, err := core.NewClient(core.Config{Endpoint: server.URL(), Transports: transport.Standard(), TLS: server.Config().TLS})
+		client, err := core.NewClient(smtptest.AtDepth(core.Config{Endpoint: server.URL(), Transports: transport.Standard(), TLS: server.Config().TLS}))
 		if err != nil {
 			t.Fatal(err)
 		}

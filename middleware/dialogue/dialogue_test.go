@@ -60,7 +60,7 @@ func send(t *testing.T, config dialogue.Config) {
 	}
 	c := smtptest.NewScript(t, script, smtptest.Options{}).Config()
 	c.Auth, c.Interceptors = mechanisms.Password("rider", "sesame"), []core.Interceptor{i}
-	client, err := core.NewClient(c)
+	client, err := core.NewClient(smtptest.AtDepth(c))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing/iotest"
 
 	"github.com/postrider/postrider/core"
+	"github.com/postrider/postrider/core/smtptest"
 	"github.com/postrider/postrider/middleware/dkim"
 	"github.com/postrider/postrider/transport"
 )
@@ -135,8 +136,8 @@ func TestABodyThatNeverYieldsAnythingIsAnError(t *testing.T) {
 
 func TestTheClientStillDecidesAboutBareLineEnds(t *testing.T) {
 	s := &server{}
-	client, err := core.NewClient(core.Config{Endpoint: s.listen(t), Transports: transport.Standard(), LineEnds: core.RefuseLineEnds,
-		Interceptors: []core.Interceptor{mustNew(t, dkim.Config{Signatures: []dkim.Signature{rsaSignature()}})}})
+	client, err := core.NewClient(smtptest.AtDepth(core.Config{Endpoint: s.listen(t), Transports: transport.Standard(), LineEnds: core.RefuseLineEnds,
+		Interceptors: []core.Interceptor{mustNew(t, dkim.Config{Signatures: []dkim.Signature{rsaSignature()}})}}))
 	if err != nil {
 		t.Fatal(err)
 	}

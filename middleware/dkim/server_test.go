@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/postrider/postrider/core"
+	"github.com/postrider/postrider/core/smtptest"
 	"github.com/postrider/postrider/middleware/dkim"
 	"github.com/postrider/postrider/transport"
 )
@@ -96,7 +97,7 @@ func (s *server) counts() (sessions, mails int) {
 
 func newClient(t testing.TB, url string, interceptors ...core.Interceptor) *core.Client {
 	t.Helper()
-	client, err := core.NewClient(core.Config{Endpoint: url, Transports: transport.Standard(), Interceptors: interceptors})
+	client, err := core.NewClient(smtptest.AtDepth(core.Config{Endpoint: url, Transports: transport.Standard(), Interceptors: interceptors}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/postrider/postrider/core"
+	"github.com/postrider/postrider/core/smtptest"
 	"github.com/postrider/postrider/middleware/retry"
 	"github.com/postrider/postrider/transport"
 )
@@ -30,7 +31,7 @@ func mustNew(t testing.TB, config retry.Config) core.Interceptor {
 
 func newClient(t testing.TB, config core.Config) *core.Client {
 	t.Helper()
-	client, err := core.NewClient(config)
+	client, err := core.NewClient(smtptest.AtDepth(config))
 	if err != nil {
 		t.Fatal(err)
 	}

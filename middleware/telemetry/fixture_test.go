@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/postrider/postrider/core"
+	"github.com/postrider/postrider/core/smtptest"
 	"github.com/postrider/postrider/middleware/telemetry"
 	"github.com/postrider/postrider/transport"
 )
@@ -72,7 +73,7 @@ func newClient(t testing.TB, address string, change ...func(*core.Config)) *core
 	for _, c := range change {
 		c(&config)
 	}
-	client, err := core.NewClient(config)
+	client, err := core.NewClient(smtptest.AtDepth(config))
 	if err != nil {
 		t.Fatal(err)
 	}
