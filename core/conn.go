@@ -33,6 +33,8 @@ type conn struct {
 	shared  bool          // another goroutine writes than reads
 	clock   replyClock    // and this is what they share
 
+	peek *peek // made when it is first looked at
+
 	dead atomic.Pointer[error] // why the connection is never to be used again
 }
 

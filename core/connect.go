@@ -39,8 +39,8 @@ func (c *Connect) Peer() *Peer { return c.session.peer }
 
 // Set attaches a value to the session, before or after next. Interceptors find
 // it with [Attempt.Value] and [Exchange.Value], for as long as the session
-// lives. The key is to be of a type of the caller's own, as with
-// context.WithValue.
+// lives; with a PipelineDepth, several attempts at a time do. The key is to be
+// of a type of the caller's own, as with context.WithValue.
 func (c *Connect) Set(key, value any) {
 	if c.session.values == nil {
 		c.session.values = make(map[any]any)

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && !aix
 
 package core
 
@@ -9,33 +9,43 @@ import (
 	"time"
 )
 
+// peek is how a connection is looked at without reading from it. It is made
+// once, so that looking needs no memory.
+type peek struct {
+	conn syscall.RawConn
+	look func(fd uintptr)
+	n    int
+	err  error
+}
+
+func newPeek(sc syscall.Conn) *peek {
+	p := &peek{}
+	var octet [1]byte
+	p.conn, p.err = sc.SyscallConn()
+	p.look = func(fd uintptr) {
+		p.n, _, p.err = syscall.Recvfrom(int(fd), octet[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	}
+	return p
+}
+
 // disturbed reports whether anything has arrived on an idle connection. It does
 // not block.
 func (c *conn) disturbed() bool {
-	sc, ok := c.raw.(syscall.Conn)
-	if !ok {
-		return false // found out when it is used
+	if c.peek == nil {
+		sc, ok := c.raw.(syscall.Conn)
+		if !ok {
+			return false // found out when it is used
+		}
+		c.peek = newPeek(sc)
 	}
-	_ = c.raw.SetReadDeadline(time.Time{}) // the last reply's may have passed meanwhile
-	raw, err := sc.SyscallConn()
-	if err != nil {
+	p := c.peek
+	if p.conn == nil || p.conn.Control(p.look) != nil {
 		return true
 	}
-	var (
-		n       int
-		peekErr error
-		buf     [1]byte
-	)
-	err = raw.Read(func(fd uintptr) bool {
-		n, _, peekErr = syscall.Recvfrom(int(fd), buf[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		return true
-	})
 	switch {
-	case err != nil:
-		return true
-	case errors.Is(peekErr, syscall.EAGAIN), errors.Is(peekErr, syscall.EINTR):
+	case p.err == syscall.EAGAIN, p.err == syscall.EINTR:
 		return false
-	case peekErr != nil, n == 0:
+	case p.err != nil, p.n == 0:
 		return true
 	case c.stream == c.raw:
 		return true
@@ -43,6 +53,7 @@ func (c *conn) disturbed() bool {
 	// Under TLS the octets may be a session ticket, which is none of our
 	// business. Reading tells.
 	_ = c.raw.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
-	_, err = c.stream.Read(buf[:])
+	var octet [1]byte
+	_, err := c.stream.Read(octet[:])
 	return !errors.Is(err, os.ErrDeadlineExceeded)
 }

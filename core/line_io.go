@@ -58,6 +58,12 @@ func (l *line) writeFlights() {
 // nothing.
 func (l *line) take() bool {
 	l.out = l.out[:0]
+	if len(l.awaiting) > l.s.config.PipelineDepth/2 {
+		// As TCP avoids silly windows (RFC 1122 §4.2.3.4): messages that trickle
+		// in one by one, each as another's reply comes, would leave one by one
+		// for ever. The server has enough before it.
+		return false
+	}
 	for len(l.places) > 0 && !l.held && l.broken == nil && len(l.out) < maxWrite {
 		p := l.places[0]
 		f := p.ready

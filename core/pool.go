@@ -331,5 +331,13 @@ func (s *Session) quit() {
 // usable looks whether an idle session can take another transaction: whatever
 // the server has sent meanwhile, and be it the end of the stream, condemns it.
 func (s *Session) usable() bool {
-	return s.conn.over() == nil && s.conn.reader.Buffered() == 0 && !s.conn.disturbed()
+	if s.conn.over() != nil || s.conn.reader.Buffered() > 0 {
+		return false
+	}
+	// An envelope that goes ahead finds that out itself, and the session is
+	// replaced. So looking is worth its system call where content goes with the
+	// envelope, or if much may have happened.
+	extensions := &s.peer.Extensions
+	inline := extensions.pipelining && extensions.chunking && !s.config.noChunking.Load()
+	return !inline && !s.rested || !s.conn.disturbed()
 }

@@ -62,7 +62,7 @@ func (t *observer) attempted(ctx context.Context, span trace.Span, s *server, a 
 		t.recipientEvents(span, a, err)
 	}
 	if conn := t.connectionOf(a); conn != nil {
-		conn.used = true // also when nobody records this
+		conn.used.Store(true) // also when nobody records this
 	}
 	s.measure(ctx, t.attemptDuration, took, mark(span, c.reason, core.StagePolicy))
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"strings"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -12,11 +13,11 @@ import (
 	"github.com/postrider/postrider/core"
 )
 
-// connection is what is kept with a session for its attempts, of which there is
-// one at a time.
+// connection is what is kept with a session for its attempts, of which there may
+// be several at a time.
 type connection struct {
 	opened trace.SpanContext // of the span in which it was opened, perhaps by another delivery
-	used   bool              // an attempt ran on it
+	used   atomic.Bool       // an attempt ran on it
 }
 
 // connectionOf returns what is kept with the session of an attempt, or nil if
@@ -38,7 +39,7 @@ func (t *observer) appendSession(attrs []attribute.KeyValue, span trace.Span, a 
 	if c.opened.IsSampled() { // otherwise there is nothing to be found behind the link
 		span.AddLink(trace.Link{SpanContext: c.opened})
 	}
-	return append(attrs, ConnectionReusedKey.Bool(c.used))
+	return append(attrs, ConnectionReusedKey.Bool(c.used.Load()))
 }
 
 // appendPeer appends the attributes that only a connection has.
