@@ -14,8 +14,9 @@ import (
 // benchServer answers everything positively from within Read and Write: no
 // goroutine, no socket, so that what is measured is this side.
 type benchServer struct {
-	replies bytes.Buffer
-	data    bool
+	replies      bytes.Buffer
+	data         bool
+	*net.UDPConn // a socket to be looked at, on which nothing arrives
 }
 
 func (s *benchServer) Write(p []byte) (int, error) {
@@ -45,7 +46,7 @@ func (s *benchServer) Write(p []byte) (int, error) {
 }
 
 func (s *benchServer) Read(p []byte) (int, error)       { return s.replies.Read(p) }
-func (s *benchServer) Close() error                     { return nil }
+func (s *benchServer) Close() error                     { return s.UDPConn.Close() }
 func (s *benchServer) LocalAddr() net.Addr              { return nil }
 func (s *benchServer) RemoteAddr() net.Addr             { return nil }
 func (s *benchServer) SetDeadline(time.Time) error      { return nil }
@@ -57,7 +58,11 @@ type benchTransport struct{}
 func (benchTransport) Scheme() string                      { return "bench" }
 func (benchTransport) Endpoint(*url.URL) (Endpoint, error) { return Endpoint{Local: true}, nil }
 func (benchTransport) Dial(context.Context, Endpoint) (net.Conn, error) {
-	s := &benchServer{}
+	idle, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, err
+	}
+	s := &benchServer{UDPConn: idle}
 	s.replies.WriteString("220 hi\r\n")
 	return s, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/postrider/postrider/core/internal/wire"
@@ -20,6 +21,7 @@ import (
 // interrupt whatever is blocked on it from another goroutine.
 type conn struct {
 	raw    net.Conn // never changes
+	socket bool     // the system has buffers for it, in both directions
 	stream net.Conn // raw, or TLS over it
 	reader *wire.Reader
 
@@ -43,6 +45,7 @@ var past = time.Unix(1, 0)
 
 func newConn(raw net.Conn) *conn {
 	c := &conn{raw: raw, stream: raw, interrupted: make(chan struct{}, 1), ctx: context.Background()}
+	_, c.socket = raw.(syscall.Conn)
 	c.reader = wire.NewReader(replySource{c})
 	c.interrupt = func() {
 		_ = c.raw.SetDeadline(past)

@@ -24,8 +24,11 @@ type Exchange struct {
 
 	session *Session
 	flight  *flight
-	replies []Reply // what was read, whatever interceptors make of Replies
 	once    once
+
+	// What became of it, whatever interceptors make of that.
+	replies []Reply
+	err     error
 }
 
 // Peer returns what is known of the server.
@@ -79,6 +82,9 @@ func (s *Session) exchange(ctx context.Context, w *scratch, content *outgoing) (
 	}
 	err := s.pipeline.exchange(ctx, x)
 	err = x.once.end("exchange", err, interrupt)
+	if err == nil {
+		err = x.err
+	}
 	if err != nil {
 		err = stageError(firstStage(w.commands), err)
 	}
@@ -106,15 +112,14 @@ func sendExchange(ctx context.Context, x *Exchange) error {
 	if f.w.line == nil && ctx.Done() != s.conn.ctx.Done() {
 		defer s.conn.narrow(ctx)()
 	}
-	var err error
-	x.replies, err = s.roundTrip(ctx, f)
+	x.replies, x.err = s.roundTrip(ctx, f)
 	x.Replies = append(x.Replies[:0], x.replies...)
 	if len(f.sent) == 1 && f.sent[0].secret != nil {
 		for i := range x.Replies {
 			x.Replies[i] = f.sent[0].secret.redact(x.Replies[i])
 		}
 	}
-	return err
+	return x.err
 }
 
 // takeParams takes over the parameters that interceptors have set, and refuses

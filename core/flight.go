@@ -76,19 +76,73 @@ func (s *Session) direct(f *flight) (err error) {
 		return err
 	}
 	stage := firstStage(f.sent)
-	if f.content != nil {
+	switch {
+	case f.content != nil && len(f.sent) == 1:
 		if err := s.sendContent(f); err != nil {
 			return err
 		}
-	} else if p := f.w.group.Bytes(); len(p) > 0 {
-		if err := s.conn.write(p, stage, s.config.Timeouts.Write); err != nil {
-			return s.afterFailedWrite(f, err)
+	case f.content != nil:
+		if err := s.render(f); err != nil {
+			return err
+		}
+		if s.conn.ctx.Err() != nil {
+			return &Error{Stage: StageContent, Class: Temporary, Err: contextError(s.conn.ctx)}
+		}
+		f.content.lastWrite = true
+		if err := s.send(f, f.w.buffer, StageContent); err != nil {
+			return err
+		}
+	case len(f.sent) > 0:
+		if err := s.send(f, f.w.group.Bytes(), stage); err != nil {
+			return err
 		}
 	}
 	if len(f.sent) == 0 {
 		return s.readReply(f, nil, stage, s.config.Timeouts.Greeting)
 	}
 	return s.readReplies(f)
+}
+
+// send writes what a flight consists of.
+func (s *Session) send(f *flight, p []byte, stage Stage) error {
+	if len(f.sent) > 1 && !s.conn.socket {
+		return s.sendAndRead(f, p)
+	}
+	if err := s.conn.write(p, stage, s.config.Timeouts.Write); err != nil {
+		return s.afterFailedWrite(f, err)
+	}
+	return nil
+}
+
+// sendAndRead writes while it reads the replies. A system's sockets take a group
+// whether the other side reads or not, and hold its replies. Other connections
+// may have no buffers, and a server that answers each command before it reads
+// the next one would wait for us, as we for it.
+func (s *Session) sendAndRead(f *flight, p []byte) error {
+	c := s.conn
+	c.shared = true
+	c.holdClock(true)
+	written := make(chan error, 1)
+	go func() {
+		err := c.writeContained(p, s.config.Timeouts.Write)
+		if c.over() != nil {
+			err = nil // what the reader has found is the reason
+		} else if err != nil {
+			c.hurry()
+		}
+		c.flushed()
+		written <- err
+	}()
+	readErr := s.readReplies(f)
+	_ = c.raw.SetWriteDeadline(deadline(lastWords)) // the server has said everything
+	writeErr := <-written
+	if writeErr != nil {
+		c.kill(writeErr)
+	}
+	if e, ok := errors.AsType[*Error](readErr); readErr == nil || ok && e.Reply.Code != 0 || writeErr == nil {
+		return readErr
+	}
+	return writeErr
 }
 
 // checkInStep refuses to write while there are octets that no command asked

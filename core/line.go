@@ -233,6 +233,7 @@ func (l *line) fly(ctx context.Context, f *flight) ([]Reply, error) {
 func (l *line) stop(reason error) {
 	if l.broken == nil {
 		l.broken = reason
+		l.s.ending.Store(true)
 	}
 	l.places = slices.DeleteFunc(l.places, func(p *place) bool {
 		if p.begun {
@@ -247,20 +248,24 @@ func (l *line) stop(reason error) {
 }
 
 // fail ends the session: nothing more is written or read. Each flight that was
-// written has the outcome of its own position.
+// written has the outcome of its own position, which the reader settles.
 func (l *line) fail(reason error) {
 	l.s.conn.kill(reason)
 	l.stop(reason)
-	for _, p := range l.awaiting {
-		l.settle(p, sharedFate(p.flight, reason))
-	}
 	for _, p := range l.places {
 		if p.ready != nil { // content for which the server waits
 			p.ready, p.err = nil, l.s.deadError(nil)
 			p.done <- struct{}{}
 		}
 	}
-	l.awaiting, l.ended = l.awaiting[:0], true
+	if len(l.awaiting) == 0 {
+		l.end()
+	}
+}
+
+// end ends the goroutines.
+func (l *line) end() {
+	l.ended = true
 	wake(l.write)
 	wake(l.read)
 }
@@ -295,9 +300,7 @@ func (l *line) settle(p *place, err error) {
 func (l *line) close() {
 	l.mu.Lock()
 	l.stop(ErrClosed)
-	l.ended = true
-	wake(l.write)
-	wake(l.read)
+	l.end()
 	l.mu.Unlock()
 	l.running.Wait()
 }

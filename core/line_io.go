@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"runtime"
+	"time"
 )
 
 // Bounds of what is in flight on a shared session.
@@ -48,7 +49,10 @@ func (l *line) writeFlights() {
 		if err != nil {
 			l.unwritten = err
 			l.stop(err)
-			l.s.conn.hurry()
+			l.s.conn.hurry() // the reader ends it
+			if len(l.awaiting) == 0 {
+				l.fail(err)
+			}
 		}
 		l.s.conn.flushed()
 	}
@@ -128,25 +132,45 @@ func (l *line) landed(p *place, err error) {
 	f := p.flight
 	l.awaiting = append(l.awaiting[:0], l.awaiting[1:]...)
 	l.replies -= len(f.sent)
-	if e, ok := errors.AsType[*Error](err); ok && e.Reply.Code == 0 && l.unwritten != nil {
-		err = l.unwritten // why there is nothing to read
-	}
 	if err == nil {
 		err = l.judge(f)
 		l.settle(p, nil)
 	} else {
+		err = l.reason(err)
 		l.settle(p, err)
 	}
 	switch {
 	case err != nil:
-		l.fail(err)
 	case p.left && !p.last, len(l.awaiting) == 0 && l.broken != nil:
-		l.fail(l.broken)
+		err = l.broken
 	case len(l.awaiting) == 0 && l.s.conn.reader.Buffered() > 0:
-		l.fail(protocolError(StageCommand, "the server spoke out of turn"))
+		err = protocolError(StageCommand, "the server spoke out of turn")
 	default:
+		if len(l.awaiting) == 0 && p.number > l.written {
+			// The server has said everything before it has read everything. If
+			// it does not read the rest, there is no use for the session.
+			_ = l.s.conn.raw.SetWriteDeadline(time.Now().Add(lastWords))
+		}
 		l.advance()
+		return
 	}
+	for _, p := range l.awaiting {
+		l.settle(p, sharedFate(p.flight, err))
+	}
+	l.awaiting = l.awaiting[:0]
+	l.fail(err)
+}
+
+// reason returns why there is nothing more to read: what the server said, or
+// what was done to the connection on this side.
+func (l *line) reason(err error) error {
+	if e, ok := errors.AsType[*Error](err); ok && e.Reply.Code != 0 {
+		return err
+	}
+	if l.unwritten != nil {
+		return l.unwritten
+	}
+	return l.s.conn.over()
 }
 
 // judge looks at the replies to a flight for what concerns those behind it. The
@@ -166,6 +190,7 @@ func (l *line) judge(f *flight) error {
 		l.s.needsReset = l.s.needsReset || reply.Code >= 400 // RFC 3030 §2
 	}
 	if f.refusesBDAT() {
+		l.s.config.noChunking.Store(true)
 		return &Error{Stage: StageContent, Class: Temporary, Err: errChunking}
 	}
 	return nil

@@ -199,7 +199,7 @@ func (s *Session) content(ctx context.Context, w *scratch, c Command) ([]Reply, 
 	if len(replies) >= awaits(w.commands, 0, replies) {
 		return replies, err // complete, whatever happened afterwards
 	}
-	if s.conn.over() == nil {
+	if s.conn.over() == nil && !w.outgoing.lastWrite {
 		// An interceptor stood in the way of the content that the server now
 		// waits for.
 		s.conn.kill(err)

@@ -187,7 +187,7 @@ func (s *Session) sendContent(f *flight) (err error) {
 	if command.Verb != EndOfData {
 		w.limit = command.Size
 	}
-	if len(f.sent) == 1 && (o.declared < 0 || o.declared > inlineContent) {
+	if o.declared < 0 || o.declared > inlineContent || !s.conn.socket {
 		w.early = s.listen()
 	}
 	switch {
@@ -268,19 +268,21 @@ func (w *contentWriter) add(p []byte) error {
 	}
 }
 
-// addRaw writes p past the buffer, but for a rest that finish has to end with.
+// addRaw fills the buffer and writes the rest of p past it, but for what finish
+// has to end with.
 func (w *contentWriter) addRaw(p []byte) error {
 	m := w.w
-	if len(m.buffer)+len(p) > cap(m.buffer) {
+	if room := cap(m.buffer) - len(m.buffer); len(p) > room {
+		m.buffer, p = append(m.buffer, p[:room]...), p[room:]
 		if err := w.flush(); err != nil {
 			return err
 		}
-		for direct := (len(p) - 1) / cap(m.buffer) * cap(m.buffer); direct > 0; {
-			n := min(direct, directWrite)
+		for len(p) > cap(m.buffer) {
+			n := min(len(p)-cap(m.buffer)/2, directWrite)
 			if err := w.write(p[:n]); err != nil {
 				return err
 			}
-			p, direct = p[n:], direct-n
+			p = p[n:]
 		}
 	}
 	m.buffer = append(m.buffer, p...)

@@ -64,10 +64,15 @@ func (p *pool) get(ctx context.Context, fresh bool) (s *Session, kept bool, err 
 		if !fresh {
 			s := p.unpark(len(p.idle) - 1)
 			p.mu.Unlock()
-			if s.usable() {
+			usable := s.usable()
+			p.mu.Lock()
+			if usable {
+				p.share(s)
+				p.mu.Unlock()
 				return s, true, nil
 			}
 			s.conn.kill(fmt.Errorf("%w while idle", ErrDisconnected))
+			p.mu.Unlock()
 			p.put(s)
 			p.mu.Lock()
 			continue
@@ -150,8 +155,7 @@ func (p *pool) dial(ctx context.Context) (*Session, error) {
 	s.pooled = pooled{pool: p, users: 1, transactions: 1}
 	if p.settings.PipelineDepth > 1 && s.peer.Extensions.pipelining {
 		s.line = newLine(s)
-		p.shared = append(p.shared, s)
-		p.serve()
+		p.share(s)
 	}
 	return s, nil
 }
@@ -160,7 +164,7 @@ func (p *pool) dial(ctx context.Context) (*Session, error) {
 // returns it. It returns nil if none has room.
 func (p *pool) roomiest() (best *Session) {
 	for _, s := range p.shared {
-		if s.users < p.settings.PipelineDepth && !s.spent() && s.conn.over() == nil && (best == nil || s.users < best.users) {
+		if s.users < p.settings.PipelineDepth && !s.spent() && (best == nil || s.users < best.users) {
 			best = s
 		}
 	}
@@ -171,23 +175,27 @@ func (p *pool) roomiest() (best *Session) {
 	return best
 }
 
-// spent reports whether the server wants no more transactions on the session.
+// spent reports whether the session is for no more transactions.
 func (s *Session) spent() bool {
 	most := s.peer.Extensions.mailMax // RFC 9422 §4
-	return most > 0 && s.transactions >= most
+	return s.conn.over() != nil || s.ending.Load() || most > 0 && s.transactions >= most
 }
 
 // unpark takes an idle session for one transaction.
 func (p *pool) unpark(i int) *Session {
 	s := p.idle[i]
 	p.idle = slices.Delete(p.idle, i, i+1)
-	s.timer.Stop() // if it has fired already, it no longer finds the session
 	s.users, s.rested = 1, time.Since(s.idleSince) > steadyUse
 	s.transactions++
+	return s
+}
+
+// share lets others come in to a session that is in use.
+func (p *pool) share(s *Session) {
 	if s.line != nil {
 		p.shared = append(p.shared, s)
+		p.serve()
 	}
-	return s
 }
 
 // put gives a session back.
@@ -196,21 +204,22 @@ func (p *pool) put(s *Session) {
 	defer p.mu.Unlock()
 	s.users--
 	if s.users > 0 {
+		if p.closed && s.users == s.behind {
+			s.conn.kill(ErrClosed)
+		}
 		p.serve()
 		return
 	}
 	if i := slices.Index(p.shared, s); i >= 0 {
 		p.shared = slices.Delete(p.shared, i, i+1)
 	}
-	if s.conn.over() != nil || s.spent() || p.closed || p.settings.IdleTimeout < 0 {
+	if s.spent() || p.closed || p.settings.IdleTimeout < 0 {
 		p.end(s)
 		return
 	}
 	s.idleSince = time.Now()
 	if s.timer == nil {
 		s.timer = time.AfterFunc(p.settings.IdleTimeout, func() { p.retire(s) })
-	} else {
-		s.timer.Reset(p.settings.IdleTimeout)
 	}
 	p.idle = append(p.idle, s)
 	p.serve()
@@ -222,6 +231,9 @@ func (p *pool) serve() {
 		var s *Session
 		if n := len(p.idle); n > 0 {
 			s = p.unpark(n - 1)
+			if s.line != nil {
+				p.shared = append(p.shared, s)
+			}
 		} else if p.open < p.settings.MaxSessions {
 			p.open++
 		} else if s = p.roomiest(); s == nil {
@@ -259,19 +271,30 @@ func (s *Session) caughtUp() {
 	}()
 }
 
-// retire ends a session that was idle for too long.
+// retire ends a session that was idle for too long. The timer is not stopped
+// and started at each use: when it fires it is set anew, if that is due.
 func (p *pool) retire(s *Session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if i := slices.Index(p.idle, s); i >= 0 {
-		p.idle = slices.Delete(p.idle, i, i+1)
-		p.end(s)
+	i := slices.Index(p.idle, s)
+	if i < 0 {
+		s.timer = nil // put makes another one
+		return
 	}
+	if rest := p.settings.IdleTimeout - time.Since(s.idleSince); rest > 0 {
+		s.timer.Reset(rest)
+		return
+	}
+	p.idle = slices.Delete(p.idle, i, i+1)
+	p.end(s)
 }
 
 // end says goodbye on a session that nobody uses. The lock is given up
 // meanwhile.
 func (p *pool) end(s *Session) {
+	if s.timer != nil {
+		s.timer.Stop()
+	}
 	p.goodbyes++
 	p.mu.Unlock()
 	s.quit()
@@ -297,7 +320,6 @@ func (p *pool) close() {
 		}
 	}
 	for _, s := range p.idle {
-		s.timer.Stop()
 		p.goodbyes++
 		go func() {
 			p.mu.Lock()

@@ -28,7 +28,7 @@ func (t *transaction) prepare(ctx context.Context) error {
 	if err := t.checkParams(extensions); err != nil {
 		return err
 	}
-	if err := t.hold(ctx); err != nil {
+	if err := t.hold(ctx, chunking); err != nil {
 		return err
 	}
 	form, known := formOf(t.body)
@@ -101,31 +101,32 @@ func (t *transaction) convertPaths() error {
 	return nil
 }
 
-// hold reads a small body into memory if nothing is known of it: then its size
-// is exact, and it can leave with its envelope.
-func (t *transaction) hold(ctx context.Context) error {
+// hold reads a small body into memory if nothing is known of it, or if it can
+// leave with its envelope then.
+func (t *transaction) hold(ctx context.Context, chunking bool) error {
 	size := t.body.Size()
 	_, known := formOf(t.body)
-	if t.s.line != nil {
-		_, known = t.body.(*bytesBody) // what is in memory can share a write
+	if t.s.line != nil || chunking && t.s.peer.Extensions.pipelining {
+		_, known = t.body.(*bytesBody)
 	}
 	if known || size < 0 || size > inlineContent || OneShot(t.body) {
 		return nil
 	}
-	src, err := openBody(ctx, t.body)
-	if err != nil {
+	o := outgoing{declared: size}
+	if err := o.openSource(ctx, t.body); err != nil {
 		return err
 	}
-	defer func() { _ = src.Close() }()
-	p, err := io.ReadAll(io.LimitReader(src, size+1))
-	o := outgoing{declared: size}
-	switch {
-	case err != nil:
-		return stageError(StageContent, fmt.Errorf("reading the body: %w", err))
-	case int64(len(p)) < size:
-		return o.wrongSize("fewer than")
-	case int64(len(p)) > size:
-		return o.wrongSize("more than")
+	defer o.close()
+	p := make([]byte, 0, size)
+	if t.w.readBuffer == nil {
+		t.w.readBuffer = make([]byte, contentBuffer)
+	}
+	err := o.read(ctx, t.w.readBuffer, func(part []byte) error {
+		p = append(p, part...)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	t.body = Bytes(p)
 	return nil
@@ -138,7 +139,7 @@ func (t *transaction) useChunking(asItIs bool) {
 	switch {
 	case o.size < 0:
 		t.how = withChunks
-	case o.size <= int64(t.s.config.InlineContent) && t.s.peer.Extensions.pipelining:
+	case o.size <= int64(t.s.config.InlineContent) && t.s.peer.Extensions.pipelining && o.inMemory():
 		t.how = withInline
 	default:
 		t.how = withBdat

@@ -41,9 +41,10 @@ type Session struct {
 	busy atomic.Bool
 	own  scratch // for whoever has the session to himself
 
-	pooled       // of a client's session
-	rested bool  // it was idle for a while before this transaction
-	line   *line // if transactions share the session
+	pooled             // of a client's session
+	rested bool        // it was idle for a while before this transaction
+	line   *line       // if transactions share the session
+	ending atomic.Bool // replies may still come, but no transaction may begin
 }
 
 // sessionState is how far a session has come. That it is over is the

@@ -57,6 +57,8 @@ func tlsConfig(base *tls.Config, e *Endpoint, policy TLSPolicy) (*tls.Config, *e
 	}
 	// RFC 8997: TLS 1.0 and 1.1 are not to be used for mail.
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	// Small records at first are for readers who can use half a page.
+	config.DynamicRecordSizingDisabled = true
 	if config.ServerName == "" {
 		config.ServerName = e.ServerName
 	}
