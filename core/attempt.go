@@ -121,7 +121,6 @@ func (a *Attempt) transact(ctx context.Context) (err error) {
 	w.accepted = a.t.accepted[:0]
 	if w.place.left {
 		a.holds = false
-		d.client.pool.leftBehind(s)
 	}
 	return err
 }
@@ -169,10 +168,12 @@ func (d *Delivery) attempt(ctx context.Context, s *Session, kept bool) error {
 		ctx, interrupt = context.WithCancel(ctx)
 		defer interrupt()
 	}
+	defer func() {
+		if a.holds {
+			d.client.pool.put(a.session)
+		}
+	}()
 	err := a.once.end("attempt", s.pipeline.attempt(ctx, a), interrupt)
-	if a.holds {
-		d.client.pool.put(a.session)
-	}
 	if err != nil {
 		a.settle(err)
 	}

@@ -120,7 +120,9 @@ func (s *Session) send(f *flight, p []byte, stage Stage) error {
 // the next one would wait for us, as we for it.
 func (s *Session) sendAndRead(f *flight, p []byte) error {
 	c := s.conn
-	c.shared = true
+	if s.line == nil {
+		c.shared = true
+	}
 	c.holdClock(true)
 	written := make(chan error, 1)
 	go func() {
@@ -134,7 +136,9 @@ func (s *Session) sendAndRead(f *flight, p []byte) error {
 		written <- err
 	}()
 	readErr := s.readReplies(f)
-	_ = c.raw.SetWriteDeadline(deadline(lastWords)) // the server has said everything
+	if c.ctx.Err() == nil {
+		_ = c.raw.SetWriteDeadline(deadline(lastWords)) // the server has said everything
+	}
 	writeErr := <-written
 	if writeErr != nil {
 		c.kill(writeErr)

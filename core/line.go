@@ -71,6 +71,7 @@ func notBegun(reason error) *Error {
 var errAbandoned = fmt.Errorf("%w: another message on the session was abandoned", ErrDisconnected)
 
 func newLine(s *Session) *line {
+	s.conn.shared = true
 	return &line{s: s, write: make(chan struct{}, 1), read: make(chan struct{}, 1)}
 }
 
@@ -201,7 +202,7 @@ func (l *line) fly(ctx context.Context, f *flight) ([]Reply, error) {
 	case l.broken != nil && !p.begun:
 		return nil, notBegun(l.broken)
 	case l.broken != nil:
-		return nil, l.s.deadError(f.sent)
+		return nil, sharedFate(f, l.broken)
 	}
 	f.mu = &l.mu
 	p.ready, p.last, p.err = f, f.content != nil, nil
@@ -213,11 +214,11 @@ func (l *line) fly(ctx context.Context, f *flight) ([]Reply, error) {
 	err := &Error{Stage: firstStage(f.sent), Class: Temporary, Err: fmt.Errorf("waiting for the reply: %w", contextError(ctx))}
 	switch {
 	case p.ready == nil && p.last:
-		p.left = true
+		l.leaveBehind(p)
 	case p.ready == nil:
 		// The server will wait for content that does not come. The replies to
 		// what stands in front are still read.
-		p.left = true
+		l.leaveBehind(p)
 		l.remove(p)
 		l.stop(errAbandoned)
 	case p.begun:
@@ -227,6 +228,13 @@ func (l *line) fly(ctx context.Context, f *flight) ([]Reply, error) {
 		p.ready = nil
 	}
 	return slices.Clone(f.got), err
+}
+
+// leaveBehind has the replies to a flight read and dropped, with nobody waiting
+// for them. The session is in use until then.
+func (l *line) leaveBehind(p *place) {
+	p.left = true
+	l.s.pool.leftBehind(l.s)
 }
 
 // stop has nothing more written, and tells those who have not begun.
@@ -254,7 +262,7 @@ func (l *line) fail(reason error) {
 	l.stop(reason)
 	for _, p := range l.places {
 		if p.ready != nil { // content for which the server waits
-			p.ready, p.err = nil, l.s.deadError(nil)
+			p.ready, p.err = nil, sharedFate(p.ready, reason)
 			p.done <- struct{}{}
 		}
 	}

@@ -19,7 +19,6 @@ const (
 func (l *line) start() {
 	if !l.started {
 		l.started = true
-		l.s.conn.shared = true
 		l.running.Go(l.writeFlights)
 		l.running.Go(l.readFlights)
 	}

@@ -130,6 +130,7 @@ func (p *pool) wait(ctx context.Context, w *waiter) (s *Session, kept bool, err 
 	} else if s, ok := <-w.turn; ok {
 		// The turn had come already. It is another's.
 		if s != nil {
+			s.transactions--
 			defer p.put(s)
 		} else {
 			p.open--
@@ -245,7 +246,7 @@ func (p *pool) serve() {
 }
 
 // leftBehind says that a message has left a session on which replies to it are
-// still due. It takes the place of put; caughtUp follows when they are in.
+// still due. It is not put back; caughtUp follows when they are in.
 func (p *pool) leftBehind(s *Session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

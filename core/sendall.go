@@ -53,6 +53,7 @@ type batch struct {
 
 	mu       sync.Mutex // held while each runs
 	taken    int
+	whole    bool // the sequence has come to its end
 	failed   int
 	first    error // of a message
 	panicked *PanicError
@@ -76,11 +77,17 @@ func (b *batch) run(messages iter.Seq[*Message]) {
 			return
 		}
 	}
+	b.whole = true
 }
 
 // hand gives a message to an idle worker, or to a new one if there may be
 // another, or waits. It reports false if nobody is to send it any more.
 func (b *batch) hand(job Result, workers *sync.WaitGroup, most *int) bool {
+	select {
+	case <-b.stop:
+		return false
+	default:
+	}
 	select {
 	case b.jobs <- job:
 		return true
@@ -141,7 +148,11 @@ func (b *batch) report(r Result) (ok bool) {
 
 func (b *batch) err() error {
 	var errs []error
-	if b.ctx.Err() != nil {
+	switch {
+	case b.whole:
+	case b.stopped:
+		errs = append(errs, errors.New("the sequence was not sent to its end: the function that takes results did not return"))
+	default:
 		errs = append(errs, fmt.Errorf("the sequence was not sent to its end: %w", contextError(b.ctx)))
 	}
 	if b.failed > 0 {

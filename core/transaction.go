@@ -69,9 +69,9 @@ func (t *transaction) run(ctx context.Context) error {
 // join has the transaction talk when its turn on the session comes.
 func (t *transaction) join(ctx context.Context) (err error) {
 	s, l := t.s, t.s.line
-	wary := s.rested
+	var wary bool
 	if l == nil {
-		t.reset = s.needsReset
+		t.reset, wary = s.needsReset, s.rested
 	} else {
 		alone := !t.fitsOneWrite()
 		if t.reset, err = l.join(ctx, t.w, alone); err != nil {
@@ -215,6 +215,10 @@ func (t *transaction) judge(position int, reply Reply) error {
 		if t.w.line != nil {
 			return nil // judged in its turn
 		}
+		if l := t.s.line; l != nil {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+		}
 		return t.s.afterReset(reply)
 	case position == 0:
 		if !reply.Positive() {
@@ -340,15 +344,12 @@ func (t *transaction) abandon(ctx context.Context, err error) {
 // needsReset says whether the server may hold on to something of this
 // transaction.
 func (t *transaction) needsReset(yes bool) {
-	l := t.w.line
-	switch {
-	case l == nil:
-		t.s.needsReset = yes
-	case yes:
-		// By now another one may have come to its end: only with BDAT, whose
-		// replies are judged in their turn.
+	if t.w.line != nil && t.how == withInline {
+		return // the replies were judged in their turn, and others may have come since
+	}
+	if l := t.s.line; l != nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		t.s.needsReset = true
 	}
+	t.s.needsReset = yes
 }
