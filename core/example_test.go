@@ -42,6 +42,42 @@ func ExampleClient_Send() {
 	// nobody@example.net: refused (550 5.1.1 no such mailbox)
 }
 
+func ExampleClient_SendAll() {
+	url, stop := server()
+	defer stop()
+
+	client, err := core.NewClient(core.Config{
+		Endpoint: url, Transports: transport.Standard(),
+		MaxSessions: 1, PipelineDepth: 8, // eight messages under way on one session
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	customers := []string{"ann@example.net", "nobody@example.net", "bob@example.net"}
+	issue := func(yield func(*core.Message) bool) {
+		for _, to := range customers {
+			m := &core.Message{From: "alice@example.com", To: core.Recipients(to), Body: core.String("Subject: news\r\n\r\nNews.\r\n")}
+			if !yield(m) {
+				return
+			}
+		}
+	}
+	results := make([]core.Result, len(customers)) // they come in the order of completion
+	err = client.SendAll(context.Background(), issue, func(r core.Result) { results[r.Index] = r })
+	fmt.Println("error:", err)
+	for _, r := range results {
+		fmt.Println(r.Message.To[0].Address, r.Receipt.Recipients[0].Outcome)
+	}
+
+	// Output:
+	// error: 1 of 3 messages were not accepted for all recipients; the first: message 1: 0 of 1 recipients accepted, 1 refused: rcpt: 550 5.1.1 no such mailbox
+	// ann@example.net accepted
+	// nobody@example.net refused
+	// bob@example.net accepted
+}
+
 func ExampleSession() {
 	url, stop := server()
 	defer stop()
