@@ -16,6 +16,13 @@ type replyClock struct {
 	end     time.Time // nothing is waited for any longer
 }
 
+// share says that from now on one goroutine may read while another writes.
+func (c *conn) share() {
+	if !c.shared {
+		c.shared = true
+	}
+}
+
 // holdClock says, before a reply is read, whether what it replies to is yet to
 // be written.
 func (c *conn) holdClock(hold bool) {

@@ -32,6 +32,7 @@ type conn struct {
 
 	timeout time.Duration // for the reply being read
 	armed   bool          // its clock has started
+	alarm   *alarm        // this, while one goroutine does both
 	shared  bool          // another goroutine writes than reads
 	clock   replyClock    // and this is what they share
 
@@ -45,6 +46,7 @@ var past = time.Unix(1, 0)
 
 func newConn(raw net.Conn) *conn {
 	c := &conn{raw: raw, stream: raw, interrupted: make(chan struct{}, 1), ctx: context.Background()}
+	c.alarm = newAlarm(raw)
 	_, c.socket = raw.(syscall.Conn)
 	c.reader = wire.NewReader(replySource{c})
 	c.interrupt = func() {
@@ -104,11 +106,16 @@ func deadline(timeout time.Duration) time.Time {
 // write writes p within the timeout. The error is nil or an [*Error] of the
 // stage.
 func (c *conn) write(p []byte, stage Stage, timeout time.Duration) error {
-	_ = c.raw.SetWriteDeadline(deadline(timeout))
-	// A context that ended before the deadline was set has set its own too
-	// early; one that ends from here on sets it after ours.
-	if c.ctx.Err() != nil {
-		_ = c.raw.SetWriteDeadline(past)
+	if c.shared {
+		_ = c.raw.SetWriteDeadline(deadline(timeout))
+		// A context that ended before the deadline was set has set its own too
+		// early; one that ends from here on sets it after ours.
+		if c.ctx.Err() != nil {
+			_ = c.raw.SetWriteDeadline(past)
+		}
+	} else {
+		c.alarm.start(timeout)
+		defer c.stopAlarm()
 	}
 	_, err := c.stream.Write(p)
 	if err != nil {
@@ -129,6 +136,9 @@ func (c *conn) writeContained(p []byte, timeout time.Duration) (err error) {
 func (c *conn) readReply(stage Stage, timeout time.Duration) (wire.Reply, error) {
 	c.timeout, c.armed = timeout, false
 	reply, err := c.reader.Reply()
+	if c.armed && !c.shared {
+		c.stopAlarm()
+	}
 	if err != nil {
 		return wire.Reply{}, c.replyFault(stage, err, timeout)
 	}
@@ -157,12 +167,16 @@ func (s replySource) Read(p []byte) (int, error) {
 	}
 	if !c.armed {
 		c.armed = true
-		_ = c.raw.SetReadDeadline(deadline(c.timeout))
-		if c.ctx.Err() != nil {
-			_ = c.raw.SetReadDeadline(past)
-		}
+		c.alarm.start(c.timeout)
 	}
 	return c.stream.Read(p)
+}
+
+// stopAlarm ends a wait, and leaves the deadlines as the context wants them.
+func (c *conn) stopAlarm() {
+	if c.alarm.stop() && c.ctx.Err() != nil {
+		_ = c.raw.SetDeadline(past)
+	}
 }
 
 // fault explains an error of the connection. A deadline is the caller's if its
@@ -196,6 +210,7 @@ func contextError(ctx context.Context) error {
 func (c *conn) kill(reason error) {
 	if c.dead.CompareAndSwap(nil, &reason) {
 		_ = c.raw.Close()
+		c.alarm.release()
 	}
 }
 

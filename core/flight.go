@@ -120,9 +120,7 @@ func (s *Session) send(f *flight, p []byte, stage Stage) error {
 // the next one would wait for us, as we for it.
 func (s *Session) sendAndRead(f *flight, p []byte) error {
 	c := s.conn
-	if s.line == nil {
-		c.shared = true
-	}
+	c.share()
 	c.holdClock(true)
 	written := make(chan error, 1)
 	go func() {

@@ -55,5 +55,6 @@ func (c *conn) disturbed() bool {
 	_ = c.raw.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 	var octet [1]byte
 	_, err := c.stream.Read(octet[:])
+	_ = c.raw.SetReadDeadline(time.Time{})
 	return !errors.Is(err, os.ErrDeadlineExceeded)
 }

@@ -71,7 +71,7 @@ func notBegun(reason error) *Error {
 var errAbandoned = fmt.Errorf("%w: another message on the session was abandoned", ErrDisconnected)
 
 func newLine(s *Session) *line {
-	s.conn.shared = true
+	s.conn.share()
 	return &line{s: s, write: make(chan struct{}, 1), read: make(chan struct{}, 1)}
 }
 

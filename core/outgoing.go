@@ -373,6 +373,7 @@ type earlyReply struct {
 func (s *Session) listen() chan earlyReply {
 	heard := make(chan earlyReply, 1)
 	// There is no time limit until the content is written, but for the writes'.
+	s.conn.share()
 	s.conn.stopClock()
 	if s.conn.ctx.Err() != nil {
 		_ = s.conn.raw.SetReadDeadline(past)
