@@ -34,11 +34,13 @@ func checkPath(addr string) (utf8Needed bool, err error) {
 			utf8Needed = true
 		}
 	}
-	if utf8Needed && !utf8.ValidString(addr) {
-		return false, addressError(addr, "is not valid UTF-8")
-	}
-	if strings.ContainsFunc(addr, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }) {
-		return false, addressError(addr, "holds a control character or a line separator")
+	if utf8Needed {
+		if !utf8.ValidString(addr) {
+			return false, addressError(addr, "is not valid UTF-8")
+		}
+		if strings.ContainsFunc(addr, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }) {
+			return false, addressError(addr, "holds a control character or a line separator")
+		}
 	}
 	local, domain, err := splitPath(addr)
 	if err != nil {
@@ -59,8 +61,9 @@ func splitPath(addr string) (local, domain string, err error) {
 		}
 	} else {
 		for end < len(addr) && addr[end] != '@' {
-			if strings.IndexByte(` "(),:;<>[\]`, addr[end]) >= 0 {
-				return "", "", addressError(addr, fmt.Sprintf("%q must be quoted in a local part", addr[end])+displayNameHint)
+			switch c := addr[end]; c {
+			case ' ', '"', '(', ')', ',', ':', ';', '<', '>', '[', '\\', ']':
+				return "", "", addressError(addr, fmt.Sprintf("%q must be quoted in a local part", c)+displayNameHint)
 			}
 			end++
 		}
@@ -107,7 +110,10 @@ func checkDomain(addr, domain string) error {
 	}
 	for i := 0; i < len(domain); i++ {
 		c := domain[i]
-		ok := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c >= utf8.RuneSelf
+		if 'a' <= c && c <= 'z' {
+			continue
+		}
+		ok := 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c >= utf8.RuneSelf
 		if c == '.' || c == '-' { // within a domain, and a hyphen within a label
 			ok = i > 0 && i < len(domain)-1 && domain[i-1] != '.' && (c == '.' || domain[i+1] != '.')
 		}

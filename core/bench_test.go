@@ -3,6 +3,7 @@ package core
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -106,6 +107,13 @@ func benchExchange(tb testing.TB, s *Session) {
 func BenchmarkSend(b *testing.B) {
 	m := &Message{From: "sender@example.com", To: Recipients("recipient@example.net"), Body: String(strings.Repeat(strings.Repeat("x", 62)+"\r\n", 16))}
 	b.Run("memory", func(b *testing.B) { benchmarkSend(b, benchConfig, m) })
+	b.Run("memory, 50 recipients", func(b *testing.B) {
+		many := *m
+		for i := range 49 {
+			many.To = append(many.To, Recipients(fmt.Sprintf("recipient%d@example.net", i))...)
+		}
+		benchmarkSend(b, benchConfig, &many)
+	})
 	b.Run("loopback", func(b *testing.B) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

@@ -162,9 +162,9 @@ func (s *Session) checkInStep(f *flight) error {
 	}
 	if reply.Code == 421 {
 		// A server may say goodbye at any time, RFC 5321 §3.8.
-		return s.goodbye(f, ownedReply(reply, true), stage)
+		return s.goodbye(f, ownedReply(reply), stage)
 	}
-	err = protocolError(stage, "reply %s came before its command", ownedReply(reply, true))
+	err = protocolError(stage, "reply %s came before its command", ownedReply(reply))
 	s.conn.kill(err)
 	return err
 }
@@ -199,12 +199,13 @@ func (s *Session) readReplies(f *flight) error {
 func (s *Session) eachReplyDue(f *flight, read func(*Command) error) error {
 	have := len(f.got)
 	for i := range f.sent {
-		for n := 0; n < awaits(f.sent, i, f.got); n++ {
+		c := &f.sent[i]
+		for n := 0; n < 1 || (c.perRecipient || c.prdr) && n < awaits(f.sent, i, f.got); n++ {
 			if have > 0 {
 				have--
 				continue
 			}
-			if err := read(&f.sent[i]); err != nil {
+			if err := read(c); err != nil {
 				return err
 			}
 		}
@@ -219,13 +220,16 @@ func (s *Session) readReply(f *flight, c *Command, stage Stage, timeout time.Dur
 		s.conn.kill(err)
 		return err
 	}
-	// The text costs an allocation, so it is kept only where somebody sees it.
-	keep := c == nil || !c.silent || reply.Code >= 400 || s.pipeline.wrapsExchange
 	if f.mu != nil {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 	}
-	return s.takeReply(f, c, stage, ownedReply(reply, keep))
+	if c != nil && c.silent && c.fits(reply.Code) && reply.Code < 400 && !s.pipeline.wrapsExchange {
+		// Nobody sees its text, which would cost an allocation.
+		f.got = append(f.got, Reply{Code: reply.Code})
+		return nil
+	}
+	return s.takeReply(f, c, stage, ownedReply(reply))
 }
 
 // takeReply appends a reply to f.got, if it is one that the command can have. c

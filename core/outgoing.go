@@ -394,7 +394,7 @@ func (s *Session) hearOne() (e earlyReply) {
 	if err != nil {
 		return earlyReply{err: err}
 	}
-	return earlyReply{reply: ownedReply(reply, true)}
+	return earlyReply{reply: ownedReply(reply)}
 }
 
 // hear returns what was heard, once the writing is over: it went well, or

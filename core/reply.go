@@ -31,8 +31,6 @@ type Reply struct {
 	// included; the lines of a multi-line reply are joined by "\n". It may hold
 	// any octet but CR LF and is never safe to print as it is: use String.
 	//
-	// Inside an [Exchange] without interceptors it is left empty for a reply
-	// that only says to go on: nobody could see it.
 	Text string
 }
 
@@ -100,10 +98,6 @@ func printable(s string) string {
 }
 
 // ownedReply copies a reply out of the reader's buffer.
-func ownedReply(r wire.Reply, keepText bool) Reply {
-	reply := Reply{Code: r.Code, Enhanced: EnhancedCode(r.Enhanced)}
-	if keepText {
-		reply.Text = string(r.Text)
-	}
-	return reply
+func ownedReply(r wire.Reply) Reply {
+	return Reply{Code: r.Code, Enhanced: r.Enhanced(), Text: string(r.Text)}
 }

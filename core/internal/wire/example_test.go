@@ -15,7 +15,7 @@ func ExampleReader() {
 			fmt.Println(err)
 			return
 		}
-		fmt.Printf("%d %v %q\n", reply.Code, reply.Enhanced, reply.Text)
+		fmt.Printf("%d %v %q\n", reply.Code, reply.Enhanced(), reply.Text)
 	}
 	// Output:
 	// 250 [0 0 0] "mx.example.com\nPIPELINING"

@@ -40,9 +40,6 @@ func (e *SyntaxError) Error() string {
 type Reply struct {
 	// Code is the three-digit code, 200 to 599.
 	Code int
-	// Enhanced is the RFC 3463 code at the start of the first line's text, all
-	// zero when there is none. It stays in Text too.
-	Enhanced [3]int
 	// Text is what follows the code, without line ends; the lines of a
 	// multi-line reply are joined by a line feed. It is valid until the next
 	// call to [Reader.Reply].
@@ -64,7 +61,6 @@ type Reader struct {
 	// The reply under way.
 	lines    int
 	code     int
-	enhanced [3]int
 	text     []byte // of a multi-line reply, reused
 }
 
@@ -89,6 +85,20 @@ func (r *Reader) Reply() (Reply, error) {
 	if r.err != nil {
 		return Reply{}, r.err
 	}
+	if r.lines == 0 {
+		// Nearly always there is one line, and it is there.
+		if i := bytes.IndexByte(r.buf[r.scanned:r.w], '\n'); i >= 0 {
+			end := r.scanned + i
+			line := r.buf[r.r:end]
+			if n := len(line); n > 0 && line[n-1] == '\r' {
+				line = line[:n-1]
+			}
+			if code, text, last, ok := parseLine(line); ok && last {
+				r.r, r.scanned = end+1, end+1
+				return Reply{Code: code, Text: text}, nil
+			}
+		}
+	}
 	reply, err := r.reply()
 	if err != nil && !isTimeout(err) {
 		r.err = err
@@ -112,7 +122,7 @@ func (r *Reader) reply() (Reply, error) {
 		r.lines++
 		switch {
 		case r.lines == 1:
-			r.code, r.enhanced = code, parseEnhanced(text)
+			r.code = code
 			r.text = r.text[:0]
 		case code != r.code:
 			return Reply{}, fmt.Errorf("%w: %d and %d", ErrCodeMismatch, r.code, code)
@@ -121,7 +131,7 @@ func (r *Reader) reply() (Reply, error) {
 		}
 		if last && r.lines == 1 {
 			r.lines = 0
-			return Reply{Code: code, Enhanced: r.enhanced, Text: text}, nil
+			return Reply{Code: code, Text: text}, nil
 		}
 		if r.lines > 1 {
 			r.text = append(r.text, '\n')
@@ -132,7 +142,7 @@ func (r *Reader) reply() (Reply, error) {
 		}
 		if last {
 			r.lines = 0
-			return Reply{Code: code, Enhanced: r.enhanced, Text: r.text}, nil
+			return Reply{Code: code, Text: r.text}, nil
 		}
 	}
 }
@@ -208,14 +218,15 @@ func parseLine(line []byte) (code int, text []byte, last, ok bool) {
 	return 0, nil, false, false
 }
 
-// parseEnhanced returns the enhanced status code at the start of text, RFC 3463
-// §2 and RFC 2034 §4:
+// Enhanced returns the enhanced status code at the start of the first line, all
+// zero when there is none. It stays in Text too. RFC 3463 §2 and RFC 2034 §4:
 //
 //	("2" / "4" / "5") "." 1*3DIGIT "." 1*3DIGIT
 //
 // without leading zeros and followed by a space or the end of the line.
 // Anything else is text, and yields all zero.
-func parseEnhanced(text []byte) (code [3]int) {
+func (r Reply) Enhanced() (code [3]int) {
+	text := r.Text
 	if len(text) < 5 || text[0] != '2' && text[0] != '4' && text[0] != '5' || text[1] != '.' {
 		return code
 	}
@@ -224,7 +235,7 @@ func parseEnhanced(text []byte) (code [3]int) {
 		return code
 	}
 	detail, rest, ok := parseNumber(rest[1:])
-	if !ok || len(rest) > 0 && rest[0] != ' ' {
+	if !ok || len(rest) > 0 && rest[0] != ' ' && rest[0] != '\n' {
 		return code
 	}
 	return [3]int{int(text[0] - '0'), subject, detail}

@@ -35,7 +35,7 @@ func readReplies(src io.Reader) (replies []reply, err error) {
 		case err != nil:
 			return replies, err
 		default:
-			replies = append(replies, reply{got.Code, got.Enhanced, string(got.Text)})
+			replies = append(replies, reply{got.Code, got.Enhanced(), string(got.Text)})
 		}
 	}
 }
