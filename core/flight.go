@@ -33,7 +33,9 @@ type scratch struct {
 	readBuffer []byte // of content, as the body yields it
 	outgoing   outgoing
 	writer     contentWriter
-	accepted   []int // the transaction's list of recipients
+	accepted   []int           // the transaction's list of recipients
+	heard      chan earlyReply // what comes before the content is written
+	hearEarly  func()          // made once, and started for each content
 
 	// On a session that is shared:
 	place place

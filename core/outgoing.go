@@ -188,7 +188,7 @@ func (s *Session) sendContent(f *flight) (err error) {
 		w.limit = command.Size
 	}
 	if o.declared < 0 || o.declared > inlineContent || !s.conn.socket {
-		w.early = s.listen()
+		w.early = s.listen(memory)
 	}
 	switch {
 	case o.inMemory():
@@ -370,20 +370,23 @@ type earlyReply struct {
 // listen reads the next reply beside the writing of content, so that a server
 // that refuses in the middle is noticed, and so that neither side waits for the
 // other for ever. The result is in the channel once; hear fetches it.
-func (s *Session) listen() chan earlyReply {
-	heard := make(chan earlyReply, 1)
+func (s *Session) listen(w *scratch) chan earlyReply {
+	if w.heard == nil {
+		w.heard = make(chan earlyReply, 1)
+		w.hearEarly = func() {
+			e := s.hearOne()
+			_ = s.conn.raw.SetWriteDeadline(past) // wakes a blocked writer
+			w.heard <- e
+		}
+	}
 	// There is no time limit until the content is written, but for the writes'.
 	s.conn.share()
 	s.conn.stopClock()
 	if s.conn.ctx.Err() != nil {
 		_ = s.conn.raw.SetReadDeadline(past)
 	}
-	go func() {
-		e := s.hearOne()
-		_ = s.conn.raw.SetWriteDeadline(past) // wakes a blocked writer
-		heard <- e
-	}()
-	return heard
+	go w.hearEarly()
+	return w.heard
 }
 
 // hearOne reads a reply in a goroutine of its own, where a panic has nobody else
