@@ -75,6 +75,9 @@ func (s *Session) authenticate(ctx context.Context, m Mechanism) (err error) {
 		s.conn.kill(e)
 		return e
 	}
+	if e, ok := a.(Expirer); ok {
+		s.expires = e.Expires()
+	}
 	peer := *s.peer
 	peer.Mechanism = m.Name()
 	s.peer = &peer

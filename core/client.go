@@ -91,9 +91,19 @@ func (d *Delivery) finish(err error) (*Receipt, error) {
 func (c *Client) Pipeline() []string { return append([]string(nil), c.pipeline.names...) }
 
 // Close refuses new work, says QUIT on the sessions that are idle and closes
-// them. A session in use is closed when its message is done. Close may be
-// called more than once.
+// them. A session in use is closed when its message is done, for which Close
+// does not wait: see [Client.Shutdown]. It may be called more than once.
 func (c *Client) Close() error {
 	c.pool.close()
 	return nil
 }
+
+// Shutdown refuses new work, waits until the messages that have a session are
+// done, says QUIT on each session and closes it. When it returns, there is no
+// session, no connection and no goroutine left.
+//
+// When ctx ends before that, what is left is cut off: the messages on it end
+// with [ErrDisconnected], or in doubt, and the error of Shutdown says why. A
+// message that has no session when Shutdown is called, because it waits for one
+// or for its next attempt, ends with [ErrClosed].
+func (c *Client) Shutdown(ctx context.Context) error { return c.pool.shutdown(ctx) }

@@ -80,6 +80,16 @@ type Config struct {
 	// IdleTimeout is how long a session is kept without use. Zero means 30
 	// seconds; a negative one closes each session after its first use.
 	IdleTimeout time.Duration
+	// MaxIdleSessions is how many sessions are kept without use. Zero means as
+	// many as there may be.
+	MaxIdleSessions int
+	// MaxSessionAge is how old a session may be when a message is given to it.
+	// Zero means any age.
+	MaxSessionAge time.Duration
+	// MaxSessionMessages is how many messages a session is used for. Zero means
+	// as many as come, or as the server announces with LIMITS MAILMAX (RFC 9422
+	// §4), which holds in any case.
+	MaxSessionMessages int
 }
 
 // Defaults of [Config].
@@ -150,8 +160,8 @@ func (config Config) check() (*settings, error) {
 	if config.TLSPolicy == TLSOff && s.endpoint.Security == ImplicitTLS {
 		return nil, configError(fmt.Errorf("Config.TLSPolicy is off, and %q is TLS from the first octet: use the smtp scheme", config.Endpoint))
 	}
-	if config.MaxSessions < 0 || config.PipelineDepth < 0 {
-		return nil, configError(errors.New("Config.MaxSessions or PipelineDepth is negative"))
+	if config.MaxSessions < 0 || config.MaxIdleSessions < 0 || config.MaxSessionAge < 0 || config.MaxSessionMessages < 0 || config.PipelineDepth < 0 {
+		return nil, configError(errors.New("Config.MaxSessions, MaxIdleSessions, MaxSessionAge, MaxSessionMessages or PipelineDepth is negative"))
 	}
 	if config.PipelineDepth > maxDepth {
 		return nil, configError(fmt.Errorf("Config.PipelineDepth is %d, and %d is the most: use more sessions", config.PipelineDepth, maxDepth))

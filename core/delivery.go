@@ -108,7 +108,7 @@ func (d *Delivery) try(ctx context.Context, due []int) (rest []int, err error) {
 	if err != nil {
 		for _, i := range due {
 			r := &d.receipt.Recipients[i]
-			if r.Outcome == Deferred && ctx.Err() != nil {
+			if r.Outcome == Deferred && (ctx.Err() != nil || errors.Is(err, ErrClosed)) {
 				continue // the reason that the server gave says more
 			}
 			r.fail(err)

@@ -66,6 +66,14 @@ func notBegun(reason error) *Error {
 	return &Error{Stage: StageConnect, Class: Temporary, Err: fmt.Errorf("%w: %w: %v", ErrDisconnected, errNotBegun, reason)}
 }
 
+// ownReason returns err, unless the caller has a better reason not to begin.
+func ownReason(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, errNotBegun) {
+		return &Error{Stage: StageConnect, Class: Temporary, Err: fmt.Errorf("waiting for a session: %w", contextError(ctx))}
+	}
+	return err
+}
+
 // errAbandoned is the end of a session on which an envelope was written that
 // gets no content.
 var errAbandoned = fmt.Errorf("%w: another message on the session was abandoned", ErrDisconnected)
@@ -114,7 +122,7 @@ func (l *line) join(ctx context.Context, w *scratch, alone bool) (reset bool, er
 	p := &w.place
 	*p = place{done: p.done}
 	if l.broken != nil {
-		return false, notBegun(l.broken)
+		return false, ownReason(ctx, notBegun(l.broken))
 	}
 	p.wary = l.s.rested && len(l.places) == 0
 	p.alone = alone || p.wary
@@ -129,7 +137,7 @@ func (l *line) join(ctx context.Context, w *scratch, alone bool) (reset bool, er
 		l.remove(p)
 		return false, &Error{Stage: StageConnect, Class: Temporary, Err: fmt.Errorf("waiting for a session: %w", contextError(ctx))}
 	}
-	return l.s.needsReset, p.err
+	return l.s.needsReset, ownReason(ctx, p.err)
 }
 
 // wait waits for p.done, with the lock given up meanwhile. It reports false if
@@ -200,7 +208,7 @@ func (l *line) fly(ctx context.Context, f *flight) ([]Reply, error) {
 	p := &f.w.place
 	switch {
 	case l.broken != nil && !p.begun:
-		return nil, notBegun(l.broken)
+		return nil, ownReason(ctx, notBegun(l.broken))
 	case l.broken != nil:
 		return nil, sharedFate(f, l.broken)
 	}
@@ -209,7 +217,7 @@ func (l *line) fly(ctx context.Context, f *flight) ([]Reply, error) {
 	l.start()
 	l.advance()
 	if l.wait(ctx, p) {
-		return f.got, p.err
+		return f.got, ownReason(ctx, p.err)
 	}
 	err := &Error{Stage: firstStage(f.sent), Class: Temporary, Err: fmt.Errorf("waiting for the reply: %w", contextError(ctx))}
 	switch {
@@ -298,7 +306,7 @@ func sharedFate(f *flight, reason error) *Error {
 func (l *line) settle(p *place, err error) {
 	p.err = err
 	if p.left {
-		l.s.caughtUp()
+		go l.s.pool.caughtUp(l.s) // which may end the session, and the caller with it
 		return
 	}
 	p.done <- struct{}{}

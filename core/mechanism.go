@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Mechanism is a SASL mechanism (RFC 4422) together with the credentials that
@@ -43,6 +44,14 @@ type SecretKeeper interface {
 	// KeepsSecret reports that nothing that the mechanism sends lets a listener
 	// authenticate later.
 	KeepsSecret() bool
+}
+
+// Expirer is implemented by an [Authentication] whose credential expires: a token
+// of OAuth, say. A client uses the session for no further message then.
+type Expirer interface {
+	// Expires returns when, or the zero time for never. It is called after
+	// Done.
+	Expires() time.Time
 }
 
 // Checker is implemented by a mechanism that can tell, when a client is made,

@@ -12,35 +12,40 @@ import (
 // used last, so that those that are not needed grow old and are closed; else a
 // new one, up to the maximum; else, where sessions may be shared, the one that
 // has the fewest messages on it. Who gets none waits, in order.
+//
+// Sessions are opened by goroutines of the pool: a caller who leaves meanwhile
+// leaves the session to the next.
 type pool struct {
 	settings *settings
 	pipeline *pipeline
+	ctx      context.Context // of what the pool does itself
+	cancel   context.CancelFunc
 
 	mu       sync.Mutex
-	open     int        // sessions that are open or being opened
-	idle     []*Session // the last is the most recent
-	shared   []*Session // in use, and others may come in
+	open     int                   // sessions that there are, or that are being opened or closed
+	live     map[*Session]struct{} // those that are open
+	idle     []*Session            // the last is the most recent
+	shared   []*Session            // in use, and others may come in
 	waiting  []*waiter
 	closed   bool
-	goodbyes int        // sessions that end with nobody waiting for it
-	ended    *sync.Cond // one of them has
+	opening  int
+	goodbyes int        // sessions that end, or whose replies nobody waits for
+	changed  *sync.Cond // one of the last two has
+	stats    Stats
 }
 
 // waiter is somebody who waits for a session.
 type waiter struct {
-	// turn has a session that has room, or nil: a new one may be opened. It is
-	// closed with the pool.
-	turn chan *Session
+	ctx     context.Context
+	turn    chan turn // capacity 1
+	opening bool      // a session is being opened for it
 }
 
-// pooled is what a pool keeps with a session.
-type pooled struct {
-	pool         *pool
-	users        int // messages on it
-	behind       int // of these, how many have left before their replies
-	transactions int // it was ever given to
-	idleSince    time.Time
-	timer        *time.Timer // ends it when it is idle for too long
+// turn is what a waiter waits for: a session that has room, or why there is
+// none.
+type turn struct {
+	s   *Session
+	err error
 }
 
 // steadyUse is how long a session may rest and still be trusted to be alive: one
@@ -50,8 +55,10 @@ type pooled struct {
 const steadyUse = time.Second
 
 func newPool(settings *settings, pipeline *pipeline) *pool {
-	p := &pool{settings: settings, pipeline: pipeline}
-	p.ended = sync.NewCond(&p.mu)
+	p := &pool{settings: settings, pipeline: pipeline, live: make(map[*Session]struct{})}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.changed = sync.NewCond(&p.mu)
+	p.stats.MaxSessions = settings.MaxSessions
 	return p
 }
 
@@ -71,94 +78,137 @@ func (p *pool) get(ctx context.Context, fresh bool) (s *Session, kept bool, err 
 				p.mu.Unlock()
 				return s, true, nil
 			}
-			s.conn.kill(fmt.Errorf("%w while idle", ErrDisconnected))
-			p.mu.Unlock()
-			p.put(s)
-			p.mu.Lock()
+			s.users = 0
+			if s.outdated() {
+				p.farewell(s)
+			} else {
+				p.discard(s, fmt.Errorf("%w while idle", ErrDisconnected))
+			}
 			continue
 		}
 		if p.open < p.settings.MaxSessions {
 			break
 		}
-		s := p.unpark(0) // to make room for a new one
-		p.mu.Unlock()
-		s.conn.kill(ErrClosed)
-		p.put(s)
-		p.mu.Lock()
+		p.discard(p.unpark(0), ErrClosed) // to make room for a new one
 	}
 	if p.closed {
 		p.mu.Unlock()
 		return nil, false, errClientClosed()
 	}
-	if p.open < p.settings.MaxSessions {
-		p.open++
-		p.mu.Unlock()
-		s, err := p.dial(ctx)
-		return s, false, err
+	if p.open >= p.settings.MaxSessions {
+		if s := p.roomiest(); s != nil {
+			p.mu.Unlock()
+			return s, true, nil
+		}
 	}
-	if s := p.roomiest(); s != nil {
-		p.mu.Unlock()
-		return s, true, nil
-	}
-	w := &waiter{turn: make(chan *Session, 1)}
+	w := &waiter{ctx: ctx, turn: make(chan turn, 1)}
 	if fresh {
 		p.waiting = slices.Insert(p.waiting, 0, w)
 	} else {
 		p.waiting = append(p.waiting, w)
 	}
+	p.serve()
 	p.mu.Unlock()
-	return p.wait(ctx, w)
+	return p.wait(w)
 }
 
 // wait waits for a turn.
-func (p *pool) wait(ctx context.Context, w *waiter) (s *Session, kept bool, err error) {
+func (p *pool) wait(w *waiter) (s *Session, kept bool, err error) {
+	began := time.Now()
+	var t turn
 	select {
-	case s, ok := <-w.turn:
-		switch {
-		case !ok:
-			return nil, false, errClientClosed()
-		case s != nil:
-			return s, true, nil
-		}
-		s, err := p.dial(ctx)
-		return s, false, err
-	case <-ctx.Done():
+	case t = <-w.turn:
+	case <-w.ctx.Done():
+		t.err = &Error{Stage: StageConnect, Class: Temporary, Err: fmt.Errorf("waiting for a session: %w", contextError(w.ctx))}
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stats.Waits++
+	p.stats.Waited += time.Since(began)
 	if i := slices.Index(p.waiting, w); i >= 0 {
 		p.waiting = slices.Delete(p.waiting, i, i+1)
-	} else if s, ok := <-w.turn; ok {
-		// The turn had come already. It is another's.
-		if s != nil {
-			s.transactions--
-			defer p.put(s)
-		} else {
-			p.open--
-			p.serve()
+	} else if t.s == nil {
+		select {
+		case late := <-w.turn: // it is another's
+			if late.s != nil {
+				late.s.transactions--
+				p.giveBack(late.s)
+			}
+		default:
 		}
 	}
-	p.mu.Unlock()
-	return nil, false, &Error{Stage: StageConnect, Class: Temporary, Err: fmt.Errorf("waiting for a session: %w", contextError(ctx))}
+	return t.s, t.s != nil && t.s.transactions > 1, t.err
 }
 
 func errClientClosed() error { return localError(StageConnect, ErrClosed, "the client was closed") }
 
-// dial opens a session, which is counted already.
-func (p *pool) dial(ctx context.Context) (*Session, error) {
-	s, err := connectSession(ctx, p.settings, p.pipeline, true)
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// serve gives those who wait what there is for them, in order.
+func (p *pool) serve() {
+	for i := 0; i < len(p.waiting) && !p.closed; {
+		w := p.waiting[i]
+		var s *Session
+		switch n := len(p.idle); {
+		case n > 0:
+			s = p.unpark(n - 1)
+			if s.line != nil {
+				p.shared = append(p.shared, s)
+			}
+		case w.opening:
+			i++
+			continue
+		case p.open < p.settings.MaxSessions:
+			p.dial(w)
+			i++
+			continue
+		default:
+			if s = p.roomiest(); s == nil {
+				return
+			}
+		}
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+		w.turn <- turn{s: s}
+	}
+}
+
+// dial has a session opened for a waiter, or for whoever is first when it is
+// there.
+func (p *pool) dial(w *waiter) {
+	p.open++
+	p.opening++
+	w.opening = true
+	go func() {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))
+		defer cancel()
+		defer context.AfterFunc(p.ctx, cancel)()
+		s, err := connectSession(ctx, p.settings, p.pipeline, true)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.opened(w, s, err)
+	}()
+}
+
+// opened takes in the end of dial.
+func (p *pool) opened(w *waiter, s *Session, err error) {
+	p.opening--
+	p.changed.Broadcast()
+	w.opening = false
 	if err != nil {
 		p.open--
+		p.stats.Failed++
+		if i := slices.Index(p.waiting, w); i >= 0 {
+			p.waiting = slices.Delete(p.waiting, i, i+1)
+			w.turn <- turn{err: err}
+		}
 		p.serve()
-		return nil, err
+		return
 	}
-	s.pooled = pooled{pool: p, users: 1, transactions: 1}
+	p.stats.Opened++
+	p.live[s] = struct{}{}
+	s.pooled = pooled{pool: p, since: time.Now()}
 	if p.settings.PipelineDepth > 1 && s.peer.Extensions.pipelining {
 		s.line = newLine(s)
-		p.share(s)
 	}
-	return s, nil
+	p.park(s)
 }
 
 // roomiest enters the shared session that has the fewest messages on it, and
@@ -176,17 +226,11 @@ func (p *pool) roomiest() (best *Session) {
 	return best
 }
 
-// spent reports whether the session is for no more transactions.
-func (s *Session) spent() bool {
-	most := s.peer.Extensions.mailMax // RFC 9422 §4
-	return s.conn.over() != nil || s.ending.Load() || most > 0 && s.transactions >= most
-}
-
 // unpark takes an idle session for one transaction.
 func (p *pool) unpark(i int) *Session {
 	s := p.idle[i]
 	p.idle = slices.Delete(p.idle, i, i+1)
-	s.users, s.rested = 1, time.Since(s.idleSince) > steadyUse
+	s.users, s.rested = 1, s.transactions > 0 && time.Since(s.idleSince) > steadyUse
 	s.transactions++
 	return s
 }
@@ -199,10 +243,14 @@ func (p *pool) share(s *Session) {
 	}
 }
 
-// put gives a session back.
+// put takes a session back.
 func (p *pool) put(s *Session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.giveBack(s)
+}
+
+func (p *pool) giveBack(s *Session) {
 	s.users--
 	if s.users > 0 {
 		if p.closed && s.users == s.behind {
@@ -214,35 +262,68 @@ func (p *pool) put(s *Session) {
 	if i := slices.Index(p.shared, s); i >= 0 {
 		p.shared = slices.Delete(p.shared, i, i+1)
 	}
-	if s.spent() || p.closed || p.settings.IdleTimeout < 0 {
+	p.park(s)
+}
+
+// park makes a session that nobody uses an idle one, or ends it.
+func (p *pool) park(s *Session) {
+	used, wanted := s.transactions > 0, len(p.waiting) > 0
+	most := p.settings.MaxIdleSessions
+	switch {
+	case p.closed, s.spent(), used && p.settings.IdleTimeout < 0,
+		!wanted && (p.settings.IdleTimeout < 0 || most > 0 && len(p.idle) >= most):
 		p.end(s)
 		return
 	}
 	s.idleSince = time.Now()
-	if s.timer == nil {
+	if s.timer == nil && p.settings.IdleTimeout > 0 {
 		s.timer = time.AfterFunc(p.settings.IdleTimeout, func() { p.retire(s) })
 	}
 	p.idle = append(p.idle, s)
 	p.serve()
 }
 
-// serve gives those who wait their turn, as far as there is something for them.
-func (p *pool) serve() {
-	for len(p.waiting) > 0 && !p.closed {
-		var s *Session
-		if n := len(p.idle); n > 0 {
-			s = p.unpark(n - 1)
-			if s.line != nil {
-				p.shared = append(p.shared, s)
-			}
-		} else if p.open < p.settings.MaxSessions {
-			p.open++
-		} else if s = p.roomiest(); s == nil {
-			return
-		}
-		p.waiting[0].turn <- s
-		p.waiting = slices.Delete(p.waiting, 0, 1)
+// retire ends a session that was idle for too long. The timer is not stopped
+// and started at each use: when it fires it is set anew, if that is due.
+func (p *pool) retire(s *Session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.Index(p.idle, s)
+	if i < 0 {
+		s.timer = nil // park makes another one
+		return
 	}
+	if rest := p.settings.IdleTimeout - time.Since(s.idleSince); rest > 0 {
+		s.timer.Reset(rest)
+		return
+	}
+	p.idle = slices.Delete(p.idle, i, i+1)
+	p.end(s)
+}
+
+// discard ends a session that was taken from the idle ones and will not do.
+func (p *pool) discard(s *Session, reason error) {
+	s.conn.kill(reason)
+	s.users = 0
+	p.end(s)
+}
+
+// end says goodbye on a session that nobody uses. The lock is given up
+// meanwhile.
+func (p *pool) end(s *Session) {
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	p.goodbyes++
+	p.mu.Unlock()
+	s.quit()
+	p.mu.Lock()
+	delete(p.live, s)
+	p.open--
+	p.goodbyes--
+	p.stats.Closed++
+	p.changed.Broadcast()
+	p.serve()
 }
 
 // leftBehind says that a message has left a session on which replies to it are
@@ -258,61 +339,32 @@ func (p *pool) leftBehind(s *Session) {
 }
 
 // caughtUp says that the replies are in for which nobody waited.
-func (s *Session) caughtUp() {
-	p := s.pool
-	go func() { // the caller has the line locked
-		p.mu.Lock()
-		s.behind--
-		p.mu.Unlock()
-		p.put(s)
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.goodbyes--
-		p.ended.Broadcast()
-	}()
-}
-
-// retire ends a session that was idle for too long. The timer is not stopped
-// and started at each use: when it fires it is set anew, if that is due.
-func (p *pool) retire(s *Session) {
+func (p *pool) caughtUp(s *Session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := slices.Index(p.idle, s)
-	if i < 0 {
-		s.timer = nil // put makes another one
-		return
-	}
-	if rest := p.settings.IdleTimeout - time.Since(s.idleSince); rest > 0 {
-		s.timer.Reset(rest)
-		return
-	}
-	p.idle = slices.Delete(p.idle, i, i+1)
-	p.end(s)
-}
-
-// end says goodbye on a session that nobody uses. The lock is given up
-// meanwhile.
-func (p *pool) end(s *Session) {
-	if s.timer != nil {
-		s.timer.Stop()
-	}
-	p.goodbyes++
-	p.mu.Unlock()
-	s.quit()
-	p.mu.Lock()
-	p.open--
+	s.behind--
+	p.giveBack(s)
 	p.goodbyes--
-	p.ended.Broadcast()
-	p.serve()
+	p.changed.Broadcast()
 }
 
-// close says goodbye on every idle session and waits until that is done.
+// close refuses new work, and has every idle session say goodbye. It waits until
+// that is done, and until nobody is behind.
 func (p *pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.refuse()
+	for p.goodbyes > 0 || p.opening > 0 {
+		p.changed.Wait()
+	}
+}
+
+// refuse begins the end.
+func (p *pool) refuse() {
 	p.closed = true
+	p.cancel() // what is being opened
 	for _, w := range p.waiting {
-		close(w.turn)
+		w.turn <- turn{err: errClientClosed()}
 	}
 	p.waiting = nil
 	for _, s := range p.shared {
@@ -321,46 +373,44 @@ func (p *pool) close() {
 		}
 	}
 	for _, s := range p.idle {
-		p.goodbyes++
-		go func() {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.end(s)
-			p.goodbyes--
-		}()
+		p.farewell(s)
 	}
 	p.idle = nil
-	for p.goodbyes > 0 {
-		p.ended.Wait()
-	}
 }
 
-// quit parts from the server politely, but not patiently.
-func (s *Session) quit() {
-	if s.line != nil {
-		s.line.close()
-	}
-	if s.conn.over() != nil {
-		return
-	}
-	ctx, cancel := withTimeout(context.Background(), s.config.Timeouts.Quit)
-	defer cancel()
-	s.conn.watch(ctx)
-	defer s.conn.unwatch()
-	_, _ = s.command(ctx, Command{Verb: "QUIT", stage: StageCommand, timeout: s.config.Timeouts.Quit})
-	s.conn.kill(ErrClosed)
+// farewell ends a session with nobody waiting for it.
+func (p *pool) farewell(s *Session) {
+	p.goodbyes++
+	go func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.end(s)
+		p.goodbyes--
+		p.changed.Broadcast()
+	}()
 }
 
-// usable looks whether an idle session can take another transaction: whatever
-// the server has sent meanwhile, and be it the end of the stream, condemns it.
-func (s *Session) usable() bool {
-	if s.conn.over() != nil || s.conn.reader.Buffered() > 0 {
-		return false
+// shutdown refuses new work and waits until the last session has ended. When ctx
+// ends before, it closes what is left, whatever that was doing.
+func (p *pool) shutdown(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refuse()
+	cut := false
+	stop := context.AfterFunc(ctx, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for s := range p.live {
+			cut = true
+			s.conn.kill(ErrClosed)
+		}
+	})
+	defer stop()
+	for p.open > 0 || p.goodbyes > 0 {
+		p.changed.Wait()
 	}
-	// An envelope that goes ahead finds that out itself, and the session is
-	// replaced. So looking is worth its system call where content goes with the
-	// envelope, or if much may have happened.
-	extensions := &s.peer.Extensions
-	inline := extensions.pipelining && extensions.chunking && !s.config.noChunking.Load()
-	return !inline && !s.rested || !s.conn.disturbed()
+	if cut {
+		return &Error{Stage: StageCommand, Class: Temporary, Err: fmt.Errorf("sessions were cut off: %w", contextError(ctx))}
+	}
+	return nil
 }

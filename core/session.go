@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // Session is one connection to a server, whose owner gives the commands:
@@ -41,10 +42,11 @@ type Session struct {
 	busy atomic.Bool
 	own  scratch // for whoever has the session to himself
 
-	pooled             // of a client's session
-	rested bool        // it was idle for a while before this transaction
-	line   *line       // if transactions share the session
-	ending atomic.Bool // replies may still come, but no transaction may begin
+	pooled              // of a client's session
+	expires time.Time   // what it authenticated with
+	rested  bool        // it was idle for a while before this transaction
+	line    *line       // if transactions share the session
+	ending  atomic.Bool // replies may still come, but no transaction may begin
 }
 
 // sessionState is how far a session has come. That it is over is the
