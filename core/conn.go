@@ -206,6 +206,16 @@ func contextError(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
+// hears reports whether anything arrives on an idle connection within a moment,
+// and be it the end of the stream.
+func (c *conn) hears(moment time.Duration) bool {
+	_ = c.raw.SetReadDeadline(time.Now().Add(moment))
+	var octet [1]byte
+	_, err := c.stream.Read(octet[:])
+	_ = c.raw.SetReadDeadline(time.Time{})
+	return !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
 // kill closes the connection for good. The first reason is kept.
 func (c *conn) kill(reason error) {
 	if c.dead.CompareAndSwap(nil, &reason) {

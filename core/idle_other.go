@@ -2,8 +2,11 @@
 
 package core
 
+import "time"
+
 type peek struct{}
 
-// disturbed reports whether anything has arrived on an idle connection. Where
-// there is no way to look without blocking, that is found out when it is used.
-func (c *conn) disturbed() bool { return false }
+// disturbed reports whether anything has arrived on an idle connection. There is
+// no way to look without waiting, so it is done only if the connection has
+// rested; else it is found out when it is used.
+func (c *conn) disturbed(rested bool) bool { return rested && c.hears(time.Millisecond) }

@@ -3,8 +3,6 @@
 package core
 
 import (
-	"errors"
-	"os"
 	"syscall"
 	"time"
 )
@@ -29,12 +27,12 @@ func newPeek(sc syscall.Conn) *peek {
 }
 
 // disturbed reports whether anything has arrived on an idle connection. It does
-// not block.
-func (c *conn) disturbed() bool {
+// not block, unless the connection is no socket and has rested.
+func (c *conn) disturbed(rested bool) bool {
 	if c.peek == nil {
 		sc, ok := c.raw.(syscall.Conn)
 		if !ok {
-			return false // found out when it is used
+			return rested && c.hears(time.Millisecond)
 		}
 		c.peek = newPeek(sc)
 	}
@@ -52,9 +50,5 @@ func (c *conn) disturbed() bool {
 	}
 	// Under TLS the octets may be a session ticket, which is none of our
 	// business. Reading tells.
-	_ = c.raw.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
-	var octet [1]byte
-	_, err := c.stream.Read(octet[:])
-	_ = c.raw.SetReadDeadline(time.Time{})
-	return !errors.Is(err, os.ErrDeadlineExceeded)
+	return c.hears(10 * time.Millisecond)
 }

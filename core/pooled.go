@@ -48,7 +48,7 @@ func (s *Session) usable() bool {
 	// envelope, or if much may have happened.
 	extensions := &s.peer.Extensions
 	inline := extensions.pipelining && extensions.chunking && !s.config.noChunking.Load()
-	return !inline && !s.rested || !s.conn.disturbed()
+	return !inline && !s.rested || !s.conn.disturbed(s.rested)
 }
 
 // quit parts from the server politely, but not patiently.

@@ -59,9 +59,9 @@ type Reader struct {
 	err     error
 
 	// The reply under way.
-	lines    int
-	code     int
-	text     []byte // of a multi-line reply, reused
+	lines int
+	code  int
+	text  []byte // of a multi-line reply, reused
 }
 
 // NewReader returns a Reader of the replies in src.
