@@ -64,6 +64,10 @@ type Interceptor struct {
 	// or reorder commands.
 	Exchange func(next ExchangeFunc) ExchangeFunc
 
+	// Pool is told what happens to the client's sessions. It runs in whatever
+	// goroutine made it happen, concurrently, and must not block.
+	Pool func(PoolEvent)
+
 	// Signs says that Content signs what it is given, so that no later
 	// interceptor may change it: one that has Content and does not sign itself
 	// is refused behind it when the client is made.
@@ -82,6 +86,7 @@ type pipeline struct {
 	// strangers and can be reused.
 	wrapsAttempt, wrapsContent, wrapsExchange bool
 
+	pool  []func(PoolEvent)
 	names []string
 }
 
@@ -100,6 +105,12 @@ func newPipeline(interceptors []Interceptor) (*pipeline, error) {
 	p.exchange, errs[4] = chain(base.exchange, interceptors, "exchange", func(i Interceptor) func(ExchangeFunc) ExchangeFunc { return i.Exchange })
 	for _, i := range interceptors {
 		p.names = append(p.names, i.Name)
+		if i.Pool != nil {
+			p.pool = append(p.pool, func(e PoolEvent) {
+				defer func() { _ = recover() }() // there is nobody to tell, and no delivery fails for it
+				i.Pool(e)
+			})
+		}
 		p.wrapsAttempt = p.wrapsAttempt || i.Attempt != nil
 		p.wrapsContent = p.wrapsContent || i.Content != nil
 		p.wrapsExchange = p.wrapsExchange || i.Exchange != nil
@@ -118,8 +129,8 @@ func checkInterceptors(interceptors []Interceptor) error {
 			return fmt.Errorf("interceptor %d has the name %q: use printable ASCII, it stands in errors and traces", n, i.Name)
 		case seen[i.Name]:
 			return fmt.Errorf("two interceptors are named %q: give each its own name", i.Name)
-		case i.Delivery == nil && i.Attempt == nil && i.Content == nil && i.Connect == nil && i.Exchange == nil:
-			return fmt.Errorf("interceptor %q has no function: set Delivery, Attempt, Content, Connect or Exchange", i.Name)
+		case i.Delivery == nil && i.Attempt == nil && i.Content == nil && i.Connect == nil && i.Exchange == nil && i.Pool == nil:
+			return fmt.Errorf("interceptor %q has no function: set Delivery, Attempt, Content, Connect, Exchange or Pool", i.Name)
 		case i.Signs && i.Content == nil:
 			return fmt.Errorf("interceptor %q has Signs set and no Content function: only content can be signed", i.Name)
 		case signer != "" && i.Content != nil && !i.Signs:

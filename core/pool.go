@@ -32,6 +32,7 @@ type pool struct {
 	goodbyes int        // sessions that end, or whose replies nobody waits for
 	changed  *sync.Cond // one of the last two has
 	stats    Stats
+	events   []PoolEvent // to be told
 }
 
 // waiter is somebody who waits for a session.
@@ -70,15 +71,16 @@ func (p *pool) get(ctx context.Context, fresh bool) (s *Session, kept bool, err 
 	for len(p.idle) > 0 && !p.closed {
 		if !fresh {
 			s := p.unpark(len(p.idle) - 1)
-			p.mu.Unlock()
+			p.unlock()
 			usable := s.usable()
 			p.mu.Lock()
 			if usable {
 				p.share(s)
-				p.mu.Unlock()
+				p.unlock()
 				return s, true, nil
 			}
 			s.users = 0
+			p.note(SessionReturned, s)
 			if s.outdated() {
 				p.farewell(s)
 			} else {
@@ -89,15 +91,17 @@ func (p *pool) get(ctx context.Context, fresh bool) (s *Session, kept bool, err 
 		if p.open < p.settings.MaxSessions {
 			break
 		}
-		p.discard(p.unpark(0), ErrClosed) // to make room for a new one
+		oldest := p.idle[0]
+		p.idle = slices.Delete(p.idle, 0, 1)
+		p.discard(oldest, ErrClosed) // to make room for a new one
 	}
 	if p.closed {
-		p.mu.Unlock()
+		p.unlock()
 		return nil, false, errClientClosed()
 	}
 	if p.open >= p.settings.MaxSessions {
 		if s := p.roomiest(); s != nil {
-			p.mu.Unlock()
+			p.unlock()
 			return s, true, nil
 		}
 	}
@@ -108,7 +112,7 @@ func (p *pool) get(ctx context.Context, fresh bool) (s *Session, kept bool, err 
 		p.waiting = append(p.waiting, w)
 	}
 	p.serve()
-	p.mu.Unlock()
+	p.unlock()
 	return p.wait(w)
 }
 
@@ -122,9 +126,13 @@ func (p *pool) wait(w *waiter) (s *Session, kept bool, err error) {
 		t.err = &Error{Stage: StageConnect, Class: Temporary, Err: fmt.Errorf("waiting for a session: %w", contextError(w.ctx))}
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
+	waited := time.Since(began)
 	p.stats.Waits++
-	p.stats.Waited += time.Since(began)
+	p.stats.Waited += waited
+	if len(p.pipeline.pool) > 0 {
+		p.events = append(p.events, PoolEvent{Kind: MessageWaited, Endpoint: p.settings.endpoint, Waited: waited, Err: t.err})
+	}
 	if i := slices.Index(p.waiting, w); i >= 0 {
 		p.waiting = slices.Delete(p.waiting, i, i+1)
 	} else if t.s == nil {
@@ -182,7 +190,7 @@ func (p *pool) dial(w *waiter) {
 		defer context.AfterFunc(p.ctx, cancel)()
 		s, err := connectSession(ctx, p.settings, p.pipeline, true)
 		p.mu.Lock()
-		defer p.mu.Unlock()
+		defer p.unlock()
 		p.opened(w, s, err)
 	}()
 }
@@ -195,6 +203,9 @@ func (p *pool) opened(w *waiter, s *Session, err error) {
 	if err != nil {
 		p.open--
 		p.stats.Failed++
+		if len(p.pipeline.pool) > 0 {
+			p.events = append(p.events, PoolEvent{Kind: SessionFailed, Endpoint: p.settings.endpoint, Err: err})
+		}
 		if i := slices.Index(p.waiting, w); i >= 0 {
 			p.waiting = slices.Delete(p.waiting, i, i+1)
 			w.turn <- turn{err: err}
@@ -204,6 +215,7 @@ func (p *pool) opened(w *waiter, s *Session, err error) {
 	}
 	p.stats.Opened++
 	p.live[s] = struct{}{}
+	p.note(SessionOpened, s)
 	s.pooled = pooled{pool: p, since: time.Now()}
 	if p.settings.PipelineDepth > 1 && s.peer.Extensions.pipelining {
 		s.line = newLine(s)
@@ -232,6 +244,7 @@ func (p *pool) unpark(i int) *Session {
 	p.idle = slices.Delete(p.idle, i, i+1)
 	s.users, s.rested = 1, s.transactions > 0 && time.Since(s.idleSince) > steadyUse
 	s.transactions++
+	p.note(SessionTaken, s)
 	return s
 }
 
@@ -246,7 +259,7 @@ func (p *pool) share(s *Session) {
 // put takes a session back.
 func (p *pool) put(s *Session) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	p.giveBack(s)
 }
 
@@ -262,6 +275,7 @@ func (p *pool) giveBack(s *Session) {
 	if i := slices.Index(p.shared, s); i >= 0 {
 		p.shared = slices.Delete(p.shared, i, i+1)
 	}
+	p.note(SessionReturned, s)
 	p.park(s)
 }
 
@@ -287,7 +301,7 @@ func (p *pool) park(s *Session) {
 // and started at each use: when it fires it is set anew, if that is due.
 func (p *pool) retire(s *Session) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	i := slices.Index(p.idle, s)
 	if i < 0 {
 		s.timer = nil // park makes another one
@@ -304,7 +318,6 @@ func (p *pool) retire(s *Session) {
 // discard ends a session that was taken from the idle ones and will not do.
 func (p *pool) discard(s *Session, reason error) {
 	s.conn.kill(reason)
-	s.users = 0
 	p.end(s)
 }
 
@@ -315,13 +328,14 @@ func (p *pool) end(s *Session) {
 		s.timer.Stop()
 	}
 	p.goodbyes++
-	p.mu.Unlock()
+	p.unlock()
 	s.quit()
 	p.mu.Lock()
 	delete(p.live, s)
 	p.open--
 	p.goodbyes--
 	p.stats.Closed++
+	p.note(SessionEnded, s)
 	p.changed.Broadcast()
 	p.serve()
 }
@@ -330,7 +344,7 @@ func (p *pool) end(s *Session) {
 // still due. It is not put back; caughtUp follows when they are in.
 func (p *pool) leftBehind(s *Session) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	s.behind++
 	p.goodbyes++
 	if p.closed && s.behind == s.users {
@@ -341,7 +355,7 @@ func (p *pool) leftBehind(s *Session) {
 // caughtUp says that the replies are in for which nobody waited.
 func (p *pool) caughtUp(s *Session) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	s.behind--
 	p.giveBack(s)
 	p.goodbyes--
@@ -352,7 +366,7 @@ func (p *pool) caughtUp(s *Session) {
 // that is done, and until nobody is behind.
 func (p *pool) close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	p.refuse()
 	for p.goodbyes > 0 || p.opening > 0 {
 		p.changed.Wait()
@@ -383,7 +397,7 @@ func (p *pool) farewell(s *Session) {
 	p.goodbyes++
 	go func() {
 		p.mu.Lock()
-		defer p.mu.Unlock()
+		defer p.unlock()
 		p.end(s)
 		p.goodbyes--
 		p.changed.Broadcast()
@@ -394,12 +408,12 @@ func (p *pool) farewell(s *Session) {
 // ends before, it closes what is left, whatever that was doing.
 func (p *pool) shutdown(ctx context.Context) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	p.refuse()
 	cut := false
 	stop := context.AfterFunc(ctx, func() {
 		p.mu.Lock()
-		defer p.mu.Unlock()
+		defer p.unlock()
 		for s := range p.live {
 			cut = true
 			s.conn.kill(ErrClosed)

@@ -223,6 +223,9 @@ func describe(t *testing.T, m metricdata.Metrics) (instrument string, sets []att
 		for _, p := range data.DataPoints {
 			sets = append(sets, p.Attributes)
 		}
+		if !data.IsMonotonic {
+			return "updowncounter", sets
+		}
 		return "counter", sets
 	}
 	t.Fatalf("%s is a %T", m.Name, m.Data)

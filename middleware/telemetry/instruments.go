@@ -19,6 +19,8 @@ type instruments struct {
 	messageSize      metric.Int64Histogram
 	connectDuration  metric.Float64Histogram
 	authDuration     metric.Float64Histogram
+	connections      metric.Int64UpDownCounter
+	connectionWait   metric.Float64Histogram
 }
 
 func newInstruments(meter metric.Meter) (*instruments, error) {
@@ -34,7 +36,7 @@ func newInstruments(meter metric.Meter) (*instruments, error) {
 
 	var (
 		m    instruments
-		errs [7]error
+		errs [9]error
 	)
 	seconds := func(name, description string, bounds []float64) (metric.Float64Histogram, error) {
 		return meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description), metric.WithExplicitBucketBoundaries(bounds...))
@@ -49,6 +51,9 @@ func newInstruments(meter metric.Meter) (*instruments, error) {
 		metric.WithDescription("Size of the content of deliveries that came to an attempt."), metric.WithExplicitBucketBoundaries(messageBytes...))
 	m.connectDuration, errs[5] = seconds(MetricConnectDuration, "Duration of opening sessions.", stepSeconds)
 	m.authDuration, errs[6] = seconds(MetricAuthDuration, "Duration of authentications.", stepSeconds)
+	m.connections, errs[7] = meter.Int64UpDownCounter(MetricConnections, metric.WithUnit("{connection}"),
+		metric.WithDescription("Connections that are open, by what they are doing."))
+	m.connectionWait, errs[8] = seconds(MetricConnectionWait, "Time that messages have waited for a connection.", stepSeconds)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("telemetry: the meter provider refused a metric: %w", err)
 	}

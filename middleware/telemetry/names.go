@@ -35,6 +35,8 @@ const (
 	MetricMessageSize        = "postrider.message.size"
 	MetricConnectDuration    = "postrider.connect.duration"
 	MetricAuthDuration       = "postrider.auth.duration"
+	MetricConnections        = "postrider.connection.count"
+	MetricConnectionWait     = "postrider.connection.wait"
 )
 
 // The attributes that the semantic conventions have no name for.
@@ -63,6 +65,9 @@ const (
 	RecipientsRefusedKey  = attribute.Key("postrider.recipients.refused")
 	RecipientsDeferredKey = attribute.Key("postrider.recipients.deferred")
 	RecipientsUnknownKey  = attribute.Key("postrider.recipients.unknown")
+
+	// ConnectionStateKey is "idle" or "used".
+	ConnectionStateKey = attribute.Key("postrider.connection.state")
 
 	// RecipientOutcomeKey is "accepted", "refused", "deferred" or "unknown".
 	RecipientOutcomeKey = attribute.Key("postrider.recipient.outcome")

@@ -25,6 +25,7 @@ type server struct {
 	startClient   []trace.SpanStartOption
 	succeeded     labels // of durations
 	accepted      labels // of recipients
+	idle, used    []metric.AddOption
 }
 
 // serverOf returns what is known of an endpoint.
@@ -52,6 +53,8 @@ func newServer(e core.Endpoint) *server {
 	s.startClient = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(s.attrs...)}
 	s.succeeded = newLabels(s.attrs)
 	s.accepted = newLabels(s.attrs, RecipientOutcomeKey.String(core.Accepted.String()))
+	s.idle = newLabels(s.attrs, ConnectionStateKey.String("idle")).add
+	s.used = newLabels(s.attrs, ConnectionStateKey.String("used")).add
 	return s
 }
 

@@ -32,6 +32,7 @@ func New(opts ...Option) (core.Interceptor, error) {
 		Delivery: t.delivery,
 		Attempt:  t.attempt,
 		Connect:  t.connect,
+		Pool:     t.pool,
 	}
 	if o.exchanges {
 		i.Exchange = t.exchange
