@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -24,12 +26,13 @@ func (s *benchServer) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
 		if s.data {
-			if !bytes.HasSuffix(p, []byte(".\r\n")) {
+			_, behind, ended := bytes.Cut(p, []byte("\r\n.\r\n"))
+			if !ended {
 				return n, nil
 			}
-			s.data = false
+			s.data, p = false, behind
 			s.replies.WriteString("250 2.0.0 Ok: queued as 4jY6kN290dz1SF6S\r\n")
-			return n, nil
+			continue
 		}
 		i := bytes.IndexByte(p, '\n')
 		switch line := p[:i+1]; {
@@ -125,6 +128,45 @@ func BenchmarkSend(b *testing.B) {
 		config.Transports = []Transport{benchTCP{addr: l.Addr().String()}}
 		benchmarkSend(b, config, m)
 	})
+}
+
+// BenchmarkPool is messages of 1 KiB from several goroutines on eight sessions.
+func BenchmarkPool(b *testing.B) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	go serveBench(l)
+	m := &Message{From: "sender@example.com", To: Recipients("recipient@example.net"), Body: String(strings.Repeat(strings.Repeat("x", 62)+"\r\n", 16))}
+	for _, senders := range []int{1, 8, 64} {
+		for _, depth := range []int{1, 16} {
+			b.Run(fmt.Sprintf("%d goroutines, depth %d", senders, depth), func(b *testing.B) {
+				config := benchConfig
+				config.Transports = []Transport{benchTCP{addr: l.Addr().String()}}
+				config.MaxSessions, config.PipelineDepth = 8, depth
+				c, err := NewClient(config)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer c.Close()
+				b.ReportAllocs()
+				var next atomic.Int64
+				var running sync.WaitGroup
+				for range senders {
+					running.Go(func() {
+						for next.Add(1) <= int64(b.N) {
+							if _, err := c.Send(b.Context(), m); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				}
+				running.Wait()
+			})
+		}
+	}
 }
 
 func benchmarkSend(b *testing.B, config Config, m *Message) {
