@@ -36,7 +36,10 @@ type Config struct {
 	LocalName string
 	// TLS is the base of every handshake's configuration: root certificates,
 	// client certificates, a server name that differs from the endpoint's
-	// host. TLS 1.2 is the least, whatever it says.
+	// host. TLS 1.2 is the least, whatever it says. It is copied. A client
+	// resumes TLS sessions, in a cache of its own, unless ClientSessionCache
+	// names another one, SessionTicketsDisabled is set, or VerifyPeerCertificate
+	// or GetClientCertificate is, which resumption would pass over.
 	TLS *tls.Config
 	// TLSPolicy says how much TLS there must be. Zero requires it, with a
 	// certificate that verifies, unless the stream stays on this machine.
@@ -170,6 +173,7 @@ func (config Config) check() (*settings, error) {
 		return nil, configError(fmt.Errorf("Config.InlineContent is %d octets, and %d is the most: larger content is hardly faster in one round trip", config.InlineContent, inlineContent))
 	}
 	s.policy = config.TLSPolicy.effective(&s.endpoint)
+	s.TLS = resumable(config.TLS)
 	s.Timeouts = config.Timeouts.withDefaults()
 	if s.MaxSessions == 0 {
 		s.MaxSessions = DefaultMaxSessions

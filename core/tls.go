@@ -98,7 +98,11 @@ func tlsError(err error, security Security) *Error {
 	e := &Error{Stage: StageTLS, Class: Temporary, Err: err}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		e.Class = Permanent
-		e.Hint = "check the host name in the URL, or add the authority to Config.TLS.RootCAs"
+		e.Hint = certificateHint(err)
+	}
+	if _, ok := errors.AsType[*PinError](err); ok {
+		e.Class = Permanent
+		e.Hint = "find out why the server has another certificate before you pin that"
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		e.Class = Permanent

@@ -86,7 +86,6 @@ func TestEndpoint_refuses(t *testing.T) {
 		{"no slashes", "smtp:mail.example.com", "smtp://host:port"},
 		{"a path only", "smtp:///mail.example.com", "names no host"},
 		{"a path", "smtp://mail.example.com/inbox", "more than a host and a port"},
-		{"a query", "smtps://mail.example.com?tls=off", "smtps://host:port"},
 		{"a fragment", "smtp://mail.example.com#x", "more than a host and a port"},
 		{"an IPv6 address without brackets", "smtp://::1", "in brackets"},
 		{"one with a port behind it", "smtp://2001:db8::1:25", "in brackets"},

@@ -25,17 +25,25 @@ type unix struct {
 
 func (u *unix) Scheme() string { return u.scheme }
 
-// Endpoint reads scheme:///absolute/path.
+// Endpoint reads scheme:///absolute/path[?options].
 func (u *unix) Endpoint(target *url.URL) (core.Endpoint, error) {
 	switch {
 	case target.Host != "":
 		return core.Endpoint{}, fmt.Errorf("it names a host: write it as %s:///absolute/path, with three slashes", u.scheme)
 	case target.Path == "" || target.Path == "/":
 		return core.Endpoint{}, fmt.Errorf("it names no socket: write it as %s:///absolute/path", u.scheme)
-	case target.RawQuery != "" || target.Fragment != "":
+	case target.Fragment != "":
 		return core.Endpoint{}, errors.New("it has more than a path")
 	}
-	return core.Endpoint{Network: "unix", Address: target.Path, ServerName: "localhost", Protocol: u.protocol, Local: true}, nil
+	options, err := readOptions(target, optionServerName)
+	if err != nil {
+		return core.Endpoint{}, err
+	}
+	e := core.Endpoint{Network: "unix", Address: target.Path, ServerName: "localhost", Protocol: u.protocol, Local: true}
+	if name := options[optionServerName]; name != "" {
+		rename(&e, name)
+	}
+	return e, nil
 }
 
 // Dial opens the socket.

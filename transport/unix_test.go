@@ -22,7 +22,8 @@ func TestUnix_endpoint(t *testing.T) {
 		{"two slashes make the folder a host", "lmtp+unix://run/dovecot/lmtp", "names a host"},
 		{"no path", "lmtp+unix://", "names no socket"},
 		{"the root is no socket", "smtp+unix:///", "names no socket"},
-		{"a query", "smtp+unix:///a?b", "more than a path"},
+		{"an option that there is not", "smtp+unix:///a?b", "does not exist: there are servername"},
+		{"a fragment", "smtp+unix:///a#b", "more than a path"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
 			_, err := core.NewClient(smtptest.AtDepth(core.Config{Endpoint: tt.endpoint, Transports: transport.Standard()}))

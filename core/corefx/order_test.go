@@ -127,11 +127,11 @@ func TestRefused(t *testing.T) {
 		},
 		"two transports for one scheme": {
 			fx.Options(standard, corefx.AsTransport(func() core.Transport { return transport.SMTP(transport.TCP{}) })),
-			[]string{`two transports for the scheme "smtp"`, "transport.Standard at", "corefx_test.TestRefused.func"},
+			[]string{`two transports for the scheme "smtp"`, "transportfx.New at", "corefx_test.TestRefused.func"},
 		},
 		"a transport that is configured already": {
 			fx.Options(transportfx.Module, fx.Supply(core.Config{Endpoint: "smtp://127.0.0.1", Transports: transport.Standard()})),
-			[]string{`two transports for the scheme "lmtp"`, "transport.Standard at", "core.Config.Transports"},
+			[]string{`two transports for the scheme "lmtp"`, "transportfx.New at", "core.Config.Transports"},
 		},
 		"no transport": {
 			fx.Supply(core.Config{Endpoint: "smtp://127.0.0.1"}),

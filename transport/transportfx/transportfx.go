@@ -1,9 +1,10 @@
 // Package transportfx adds the standard transports to a client that
 // [corefx.Module] assembles.
 //
-// [Module] adds all of transport.Standard. [SMTP] and [SMTPS] add one alone, for
-// an application that is to reach nothing else, or that configures its TCP
-// connections by providing a transport.TCP. Use either the module or those.
+// [Module] adds all of transport.Standard. [SMTP], [SMTPS] and [LMTP] add one
+// alone, for an application that is to reach nothing else. Use either the module
+// or those. An application says how TCP connections are opened, through a proxy
+// for example, by providing a transport.TCP.
 package transportfx
 
 import (
@@ -15,7 +16,7 @@ import (
 )
 
 // Module adds the transports of transport.Standard.
-var Module = fx.Module("postrider.transports", corefx.AsTransport(transport.Standard))
+var Module = fx.Module("postrider.transports", corefx.AsTransport(New))
 
 // SMTP adds the transport for smtp URLs.
 var SMTP = corefx.AsTransport(NewSMTP)
@@ -23,7 +24,10 @@ var SMTP = corefx.AsTransport(NewSMTP)
 // SMTPS adds the transport for smtps URLs.
 var SMTPS = corefx.AsTransport(NewSMTPS)
 
-// Params are the parameters of [NewSMTP] and [NewSMTPS].
+// LMTP adds the transport for lmtp URLs.
+var LMTP = corefx.AsTransport(NewLMTP)
+
+// Params are the parameters of the constructors.
 type Params struct {
 	fx.In
 
@@ -31,8 +35,14 @@ type Params struct {
 	TCP transport.TCP `optional:"true"`
 }
 
+// New returns the transports of transport.Standard.
+func New(p Params) []core.Transport { return transport.With(p.TCP) }
+
 // NewSMTP returns the transport for smtp URLs.
 func NewSMTP(p Params) core.Transport { return transport.SMTP(p.TCP) }
 
 // NewSMTPS returns the transport for smtps URLs.
 func NewSMTPS(p Params) core.Transport { return transport.SMTPS(p.TCP) }
+
+// NewLMTP returns the transport for lmtp URLs.
+func NewLMTP(p Params) core.Transport { return transport.LMTP(p.TCP) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
@@ -41,11 +42,12 @@ func TestSingle(t *testing.T) {
 	}{
 		"smtp":             {transportfx.SMTP, "smtp://mail.example.com", ""},
 		"smtps":            {transportfx.SMTPS, "smtps://mail.example.com", ""},
+		"lmtp":             {transportfx.LMTP, "lmtp://mail.example.com", ""},
 		"smtp alone":       {transportfx.SMTP, "smtps://mail.example.com", `no transport for the scheme "smtps"`},
 		"smtps alone":      {transportfx.SMTPS, "smtp://mail.example.com", `no transport for the scheme "smtp"`},
 		"both":             {fx.Options(transportfx.SMTP, transportfx.SMTPS), "smtps://mail.example.com", ""},
 		"with the module":  {fx.Options(transportfx.Module, transportfx.SMTP), "smtp://mail.example.com", `two transports for the scheme "smtp"`},
-		"the module twice": {fx.Options(transportfx.Module, transportfx.Module), "smtp://mail.example.com", "both from transport.Standard"},
+		"the module twice": {fx.Options(transportfx.Module, transportfx.Module), "smtp://mail.example.com", "both from transportfx.New"},
 	} {
 		err := fx.New(corefx.Module, test.option, fx.Supply(core.Config{Endpoint: test.endpoint}), fx.Invoke(func(*core.Client) {}), fx.NopLogger).Err()
 		switch {
@@ -61,14 +63,16 @@ func TestSingle(t *testing.T) {
 func TestTCP(t *testing.T) {
 	mine := errors.New("my own dialer")
 	tcp := transport.TCP{Dialer: &net.Dialer{ControlContext: func(context.Context, string, string, syscall.RawConn) error { return mine }}}
-	for _, endpoint := range []string{"smtp://127.0.0.1:9", "smtps://127.0.0.1:9"} {
-		var client *core.Client
-		app := fxtest.New(t, corefx.Module, transportfx.SMTP, transportfx.SMTPS, fx.Supply(tcp, core.Config{Endpoint: endpoint}), fx.Populate(&client)).RequireStart()
-		_, err := client.Send(t.Context(), &core.Message{To: core.Recipients("bob@example.net"), Body: core.String("")})
-		if !errors.Is(err, mine) {
-			t.Errorf("%s: %v, want the dialer's error", endpoint, err)
+	for _, option := range []fx.Option{transportfx.Module, fx.Options(transportfx.SMTP, transportfx.SMTPS, transportfx.LMTP)} {
+		for _, endpoint := range []string{"smtp://127.0.0.1:9", "smtps://127.0.0.1:9", "lmtp://127.0.0.1:9"} {
+			var client *core.Client
+			app := fxtest.New(t, corefx.Module, option, fx.Supply(tcp, core.Config{Endpoint: endpoint}), fx.Populate(&client)).RequireStart()
+			_, err := client.Send(t.Context(), &core.Message{To: core.Recipients("bob@example.net"), Body: core.String("")})
+			if !errors.Is(err, mine) {
+				t.Errorf("%s: %v, want the dialer's error", endpoint, err)
+			}
+			app.RequireStop()
 		}
-		app.RequireStop()
 	}
 }
 
@@ -85,12 +89,26 @@ func Example() {
 	// error: <nil>
 }
 
+// All transports, those over TCP through a proxy.
+func Example_proxy() {
+	tcp := transport.TCP{Proxy: transport.Proxy{URL: "socks5://mailer:secret@gateway.example.com"}}
+	app := fx.New(
+		corefx.Module, transportfx.Module,
+		fx.Supply(tcp, core.Config{Endpoint: "smtps://mail.example.com"}),
+		fx.Invoke(func(*core.Client) { fmt.Println("the client goes through", tcp.Proxy) }),
+		fx.NopLogger,
+	)
+	fmt.Println("error:", app.Err())
+	// Output:
+	// the client goes through socks5://gateway.example.com:1080
+	// error: <nil>
+}
+
 // Only TLS from the first octet, from an address of one's own.
 func Example_single() {
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}}
 	app := fx.New(
 		corefx.Module, transportfx.SMTPS,
-		fx.Supply(transport.TCP{Dialer: dialer}, core.Config{Endpoint: "smtp://mail.example.com"}),
+		fx.Supply(transport.TCP{LocalAddr: netip.MustParseAddr("192.0.2.1")}, core.Config{Endpoint: "smtp://mail.example.com"}),
 		fx.Invoke(func(*core.Client) {}),
 		fx.NopLogger,
 	)

@@ -215,6 +215,36 @@ func (d *Dovecot) Messages(mailbox string) ([][]byte, error) {
 	return messages, nil
 }
 
+// Mail returns all messages that have arrived, by the address that they have arrived for, as Messages does for one.
+func (d *Dovecot) Mail() (map[string][][]byte, error) {
+	mailboxes, err := os.ReadDir(d.path("mail"))
+	if err != nil {
+		return nil, fmt.Errorf("reading the mail: %w", err)
+	}
+	mail := make(map[string][][]byte, len(mailboxes))
+	for _, mailbox := range mailboxes {
+		messages, err := d.Messages(mailbox.Name())
+		if err != nil {
+			return nil, err
+		}
+		if len(messages) > 0 { // it makes the mailbox first, and looks whether it is full then
+			mail[mailbox.Name()] = messages
+		}
+	}
+	return mail, nil
+}
+
+// Complaints returns the lines of the log in which Dovecot finds fault with what a client has said. It does not mind when
+// that was: every command waits for its turn. Of a wrong command it says nothing, and after ten of them in a row it hangs
+// up with "Too many invalid commands". Connections that have ended without QUIT are among the lines, and so is whatever
+// else went wrong but for the addresses that have it go wrong. The latest lines may still be on their way.
+func (d *Dovecot) Complaints() []string {
+	log := d.Log()
+	return append(linesWith(log, []string{"Disconnect from "}, []string{": Logged out ("}),
+		linesWith(log, []string{"Warning:", "Error:", "Fatal:", "Panic:"},
+			[]string{DeferredRecipient, BrokenRecipient, "All password databases were skipped"})...)
+}
+
 // WaitMessages waits until n messages have arrived for an address and returns them as Messages does. It fails the
 // test when there are more, and when they do not arrive in half a minute.
 func (d *Dovecot) WaitMessages(t testing.TB, mailbox string, n int) [][]byte {

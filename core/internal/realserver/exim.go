@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,16 +21,15 @@ const (
 	PRDRDeferredRecipient = "undecided@example.test" // 450 4.7.1
 )
 
-// RefusedField begins a header field. Content with this field Exim refuses for all recipients with 554 5.6.0: with PRDR
-// in the final reply, after it may have accepted the content for each of them.
-const RefusedField = "X-Unwanted: "
-
 // An Exim is a running Exim.
 //
 // It takes mail for its domain from everybody and no other mail, and knows no AUTH. It offers SIZE, 8BITMIME, DSN, VRFY,
 // EXPN, PIPELINING, PIPECONNECT, CHUNKING, STARTTLS, PRDR, SMTPUTF8 and HELP on every port, and no
 // ENHANCEDSTATUSCODES. A message may have 128 MiB. When a recipient is named twice the message arrives once. Without TLS
 // it holds back its reply to QUIT for a fifth of a second, whatever it is told.
+//
+// When a large chunk of BDAT takes a message over the limit, Exim refuses it before it has read it all, and takes some of
+// the rest for commands: mostly that ends the session with 554.
 //
 // PRDR takes place only when two recipients stand, else Exim answers the content as usual. When every recipient is
 // turned away, but not each of them with 550, the final reply is nevertheless "250 … accepted for some recipients".
@@ -45,9 +45,10 @@ type Exim struct {
 
 	Domain string // the domain in which every local part has a mailbox, but for the refused ones: example.test
 
-	folder string
-	ports  []int // those of Addr and TLSAddr
-	daemon *process
+	folder  string
+	changes []string // of the main settings
+	ports   []int    // those of Addr and TLSAddr
+	daemon  *process
 }
 
 // eximNeeds is what StartExim cannot do without. The packages of Exim and Postfix cannot be installed together.
@@ -60,7 +61,11 @@ var eximNeeds = server{
 // StartExim starts a private Exim, waits until it takes connections, and stops it when the test ends. When the test has
 // failed it logs what the server has logged. Where Exim is not installed, or lacks PRDR or SMTPUTF8, it skips the test
 // or fails it, as [RequireEnv] says.
-func StartExim(t testing.TB) *Exim {
+//
+// The changes are main settings, each "name = value", for a test that needs another value than this package sets. With
+// "pipelining_connect_advertise_hosts =" Exim does not offer PIPECONNECT. Where it does, it lets every client go on
+// without replies for which it has to wait, up to the first content of a session.
+func StartExim(t testing.TB, changes ...string) *Exim {
 	t.Helper()
 	program := eximNeeds.require(t)["exim4"]
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -73,7 +78,7 @@ func StartExim(t testing.TB) *Exim {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Exim{Domain: domain, folder: folder}
+	e := &Exim{Domain: domain, folder: folder, changes: changes}
 	if err := e.start(ctx, t, program, user); err != nil {
 		t.Fatalf("starting Exim: %v; its log:\n%s", err, e.Log())
 	}
@@ -135,6 +140,20 @@ func (e *Exim) Messages(mailbox string) ([][]byte, error) {
 		return nil, fmt.Errorf("reading the mail of %s: %w", mailbox, err)
 	}
 	return messages, nil
+}
+
+// Mail returns all messages that have arrived, by the address that they have arrived for, as Messages does for one.
+func (e *Exim) Mail() (map[string][][]byte, error) { return readMail(e.path("mail/all"), envelopeTo) }
+
+// Complaints returns the lines of the log in which Exim finds fault with what a client has said, or with when: of
+// commands that came before the reply that they had to wait for it says "synchronization error", and hangs up; for those
+// at the beginning of a session it does so only if it does not offer PIPECONNECT. Connections that have ended without
+// QUIT are among them, and so is whatever it panics about.
+func (e *Exim) Complaints() []string {
+	complaints := linesWith(readText(e.path("log/mainlog")), []string{
+		"synchronization error", "SMTP protocol error", "SMTP syntax error", "too many", "dropped", "timeout", "unexpected", " lost",
+	}, nil)
+	return slices.AppendSeq(complaints, strings.Lines(readText(e.path("log/paniclog"))))
 }
 
 // WaitMessages waits until n messages have arrived for an address and returns them as Messages does. It fails the

@@ -165,7 +165,7 @@ func (e *Exim) build(program, user, chain string) error {
 		}
 	}
 	settings := strings.NewReplacer("FOLDER", e.folder, "TLSPORT", strconv.Itoa(e.ports[1]), "PORT", strconv.Itoa(e.ports[0]),
-		"PROGRAM", program, "USER", user, "REFUSEDFIELD", strings.TrimSpace(RefusedField)).Replace(eximSettings)
+		"PROGRAM", program, "USER", user, "REFUSEDFIELD", strings.TrimSpace(RefusedField)).Replace(change(eximSettings, e.changes))
 	if err := writeFile(e.path("exim.conf"), settings, 0o644); err != nil {
 		return err
 	}

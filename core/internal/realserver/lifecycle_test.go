@@ -36,7 +36,7 @@ func (r *recorder) Fatalf(format string, args ...any) {
 // instance is what the tests here want to know of a server that runs.
 type instance struct {
 	folder    string
-	hello     string
+	hello     string   // "" if it speaks no SMTP
 	addresses []string // of its listeners
 	processes []string // something of the command of each process while a session is open
 }
@@ -59,6 +59,14 @@ var starts = map[string]struct {
 		d := StartDovecot(t)
 		return instance{d.folder, "LHLO", []string{d.Socket, d.Addr},
 			[]string{"sbin/dovecot", "dovecot/lmtp", "dovecot/auth", "dovecot/log"}}
+	}},
+	"MicroSocks": {microsocksNeeds, func(t testing.TB) instance {
+		p := StartMicrosocks(t)
+		return instance{p.folder, "", []string{p.Addr}, []string{"/microsocks"}}
+	}},
+	"Tinyproxy": {tinyproxyNeeds, func(t testing.TB) instance {
+		p := StartTinyproxy(t)
+		return instance{p.folder, "", []string{p.Addr}, []string{"/tinyproxy"}}
 	}},
 }
 
@@ -149,6 +157,23 @@ func processesIn(folder string) ([]string, error) {
 	return found, err
 }
 
+// underWay begins a session.
+func underWay(t *testing.T, i instance) {
+	t.Helper()
+	if i.hello == "" {
+		conn, err := net.Dial("tcp", i.addresses[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return
+	}
+	d := dial(t, i.addresses[0], nil)
+	d.say(i.hello+" client.example.test", "250 ")
+	d.say("MAIL FROM:<me@example.com>", "250 ")
+	d.say("RCPT TO:<alice@example.test>", "250 ")
+}
+
 // TestStop looks for what is left when the test that has started a server is over.
 func TestStop(t *testing.T) {
 	for name, c := range starts {
@@ -156,10 +181,7 @@ func TestStop(t *testing.T) {
 			var i instance
 			t.Run("server", func(t *testing.T) {
 				i = c.start(t)
-				d := dial(t, i.addresses[0], nil) // a session under way must not keep it from stopping
-				d.say(i.hello+" client.example.test", "250 ")
-				d.say("MAIL FROM:<me@example.com>", "250 ")
-				d.say("RCPT TO:<alice@example.test>", "250 ")
+				underWay(t, i) // a session must not keep it from stopping
 				// All must be seen running: else their end could not be seen either. Some take their time to start.
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()

@@ -37,9 +37,10 @@ type Postfix struct {
 	Password string // the password, which has a letter beyond ASCII and a space
 	Domain   string // the domain in which every local part has a mailbox, but for the refused ones: example.test
 
-	folder string
-	ports  []int        // those of Addr, TLSAddr and PlainAddr
-	marks  atomic.Int64 // the lines that syncLog has written
+	folder  string
+	changes []string     // of main.cf
+	ports   []int        // those of Addr, TLSAddr and PlainAddr
+	marks   atomic.Int64 // the lines that syncLog has written
 }
 
 // postfixNeeds is what StartPostfix cannot do without.
@@ -48,7 +49,10 @@ var postfixNeeds = server{name: "Postfix", programs: []string{"postconf", "dovec
 // StartPostfix starts a private Postfix, and a private Dovecot that checks its passwords, waits until it takes
 // connections, and stops both when the test ends. When the test has failed it logs what the server has logged. Where
 // the two are not installed it skips the test or fails it, as [RequireEnv] says.
-func StartPostfix(t testing.TB) *Postfix {
+//
+// The changes are settings, each "name = value" as in main.cf, for a test that needs another value than this package
+// sets.
+func StartPostfix(t testing.TB, changes ...string) *Postfix {
 	t.Helper()
 	programs := postfixNeeds.require(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -60,7 +64,7 @@ func StartPostfix(t testing.TB) *Postfix {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Postfix{User: "rider", Password: "pöst rider", Domain: domain, folder: folder}
+	p := &Postfix{User: "rider", Password: "pöst rider", Domain: domain, folder: folder, changes: changes}
 	if err := p.start(ctx, t, programs); err != nil {
 		t.Fatalf("starting Postfix: %v; its log:\n%s", err, p.Log())
 	}
@@ -182,6 +186,22 @@ func (p *Postfix) Messages(mailbox string) ([][]byte, error) {
 		return nil, fmt.Errorf("reading the mail of %s: %w", mailbox, err)
 	}
 	return messages, nil
+}
+
+// Mail returns all messages that have arrived, by the address that they have arrived for, as Messages does for one.
+func (p *Postfix) Mail() (map[string][][]byte, error) {
+	return readMail(p.path("mail/all"), deliveredTo)
+}
+
+// Complaints returns the lines of the log in which Postfix finds fault with what a client has said, or with when: of
+// commands that came before the reply that they had to wait for it says "improper command pipelining", once for each
+// session, and goes on as if they had not. Connections that have ended without QUIT are among them, and so is whatever
+// else went wrong but for messages that were over the limit of size.
+func (p *Postfix) Complaints() []string {
+	return linesWith(p.Log(), []string{
+		"improper command pipelining", "non-SMTP command", " unknown=", "bare <LF>", "too many errors",
+		"lost connection after", "timeout after", "warning:", "error:", "fatal:", "panic:", "Error:",
+	}, []string{"queue file size limit exceeded", "mail_stream_cleanup: close error", "exceeds message size limit"})
 }
 
 // WaitMessages waits until n messages have arrived for an address and returns them as Messages does. It fails the

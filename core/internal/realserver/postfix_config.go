@@ -53,6 +53,7 @@ smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
 smtpd_sender_restrictions = check_sender_access texthash:FOLDER/etc/senders
 smtpd_recipient_restrictions = check_recipient_access texthash:FOLDER/etc/recipients
 smtpd_delay_reject = no
+header_checks = regexp:FOLDER/etc/header
 notify_classes =
 
 # What arrives is to be what was sent.
@@ -123,11 +124,12 @@ scache     unix  - - n -     1 scache
 postlog    unix-dgram n - n - 1 postlogd
 `
 
-// postfixRecipients and postfixSenders are access(5) tables.
+// postfixRecipients and postfixSenders are access(5) tables, and postfixHeader is one of header_checks(5).
 const (
 	postfixRecipients = RefusedRecipient + " 550 5.1.1 No such mailbox\n" +
 		DeferredRecipient + " 450 4.2.0 Mailbox busy\n"
 	postfixSenders = RefusedSender + " 550 5.7.1 This sender is not wanted\n"
+	postfixHeader  = "/^" + RefusedField + "/ REJECT Nobody here wants such content\n"
 )
 
 // postfixInstall is what this machine's Postfix was compiled with.
@@ -188,7 +190,7 @@ func (p *Postfix) makeFolders(install postfixInstall, mailUser account) error {
 // writeSettings writes everything that does not depend on the ports. The chain is a key and a certificate in PEM.
 func (p *Postfix) writeSettings(install postfixInstall, mailUser account, chain string) error {
 	main := strings.NewReplacer("FOLDER", p.folder, "OWNER", install.owner, "GROUP", install.group,
-		"MAILUID", strconv.Itoa(mailUser.uid), "MAILGID", strconv.Itoa(mailUser.gid)).Replace(postfixMain)
+		"MAILUID", strconv.Itoa(mailUser.uid), "MAILGID", strconv.Itoa(mailUser.gid)).Replace(change(postfixMain, p.changes))
 	for _, file := range []struct {
 		name, content string
 		mode          fs.FileMode
@@ -196,6 +198,7 @@ func (p *Postfix) writeSettings(install postfixInstall, mailUser account, chain 
 		{"etc/main.cf", main, 0o644},
 		{"etc/recipients", postfixRecipients, 0o644},
 		{"etc/senders", postfixSenders, 0o644},
+		{"etc/header", postfixHeader, 0o644},
 		{"etc/chain.pem", chain, 0o600},
 	} {
 		if err := writeFile(p.path(file.name), file.content, file.mode); err != nil {

@@ -8,7 +8,8 @@
 // skipped, unless [RequireEnv] asks for a failure instead.
 //
 // Each server has a file of its own: [StartPostfix] is in postfix.go, [StartExim] in exim.go, and [StartDovecot] in
-// dovecot_lmtp.go. What they share is here and in system_linux.go, authority.go and content.go: the rule for a missing
+// dovecot_lmtp.go; the proxies that a client may have to go through, [StartMicrosocks] and [StartTinyproxy], are in
+// proxy.go. What they share is here and in system_linux.go, authority.go and content.go: the rule for a missing
 // server, the addresses that are refused, processes and ports, certificates, waiting, and reading what has arrived.
 package realserver
 
@@ -44,6 +45,11 @@ const (
 	RefusedSender     = "banned@example.test" // to MAIL: 550 5.7.1 by Postfix and Exim
 )
 
+// RefusedField begins a header field. Content with this field is refused for all recipients: by Postfix with 550 5.7.1,
+// by Exim with 554 5.6.0. With PRDR that is in Exim's final reply, after it may have accepted the content for each of
+// them.
+const RefusedField = "X-Unwanted: "
+
 // domain is the one that every server has mailboxes in.
 const domain = "example.test"
 
@@ -52,6 +58,7 @@ type server struct {
 	name     string   // as in a sentence: "Postfix"
 	programs []string // what must be in PATH
 	packages string   // what to install for them, in Debian's words
+	anyone   bool     // need not be root to start it
 }
 
 // require returns the paths of the server's programs by name. Where the server cannot run it does not return: it
@@ -79,7 +86,7 @@ func (s server) find() (map[string]string, error) {
 		}
 		paths[program] = path
 	}
-	if os.Geteuid() != 0 {
+	if !s.anyone && os.Geteuid() != 0 {
 		return nil, fmt.Errorf("a test needs %s, which only root can start: run it as root", s.name)
 	}
 	return paths, nil
@@ -249,6 +256,24 @@ func readMaildir(maildir string, keep func(message []byte) bool) ([][]byte, erro
 	return messages, nil
 }
 
+// readMail returns every message in the folder new of a maildir by its address, each list as [readMaildir] has it. A
+// message without an address is an error.
+func readMail(maildir string, address func(message []byte) string) (map[string][][]byte, error) {
+	messages, err := readMaildir(maildir, func([]byte) bool { return true })
+	if err != nil {
+		return nil, fmt.Errorf("reading the mail: %w", err)
+	}
+	mail := make(map[string][][]byte, len(messages))
+	for _, message := range messages {
+		mailbox := address(message)
+		if mailbox == "" {
+			return nil, fmt.Errorf("reading the mail: nobody's address is in %.200q", message)
+		}
+		mail[mailbox] = append(mail[mailbox], message)
+	}
+	return mail, nil
+}
+
 // checkMailbox returns an error unless something is an address in the servers' domain. Without it, a slip of the pen in
 // a test would look like mail that has not arrived.
 func checkMailbox(mailbox string) error {
@@ -305,4 +330,33 @@ func readText(path string) string {
 		return fmt.Sprintf("(%v)\n", err)
 	}
 	return strings.ToValidUTF8(string(text), "?")
+}
+
+// change replaces lines of a server's settings: each of the changes is a line "name = value", which takes the place of
+// the one that sets the same name, or comes first if there is none.
+func change(settings string, changes []string) string {
+	for _, line := range changes {
+		name, _, _ := strings.Cut(line, " =")
+		start := strings.Index(settings, "\n"+name+" =") + 1 // of its line, or of everything
+		rest := settings[start:]
+		if start > 0 {
+			_, rest, _ = strings.Cut(rest, "\n")
+		}
+		settings = settings[:start] + line + "\n" + rest
+	}
+	return settings
+}
+
+// linesWith returns the lines of a text that hold any of these words and none of those that excuse them.
+func linesWith(text string, words, excuses []string) []string {
+	holds := func(line string, any []string) bool {
+		return slices.ContainsFunc(any, func(word string) bool { return strings.Contains(line, word) })
+	}
+	var lines []string
+	for line := range strings.Lines(text) {
+		if holds(line, words) && !holds(line, excuses) {
+			lines = append(lines, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return lines
 }
