@@ -81,10 +81,8 @@ func sendAttempt(ctx context.Context, a *Attempt) error {
 
 // replace gives the session back and gets another one.
 func (a *Attempt) replace(ctx context.Context) error {
-	p := a.delivery.client.pool
-	p.put(a.session)
 	a.holds = false
-	s, kept, err := p.get(ctx, true)
+	s, kept, err := a.delivery.client.pool.replace(ctx, a.session)
 	if err != nil {
 		return err
 	}

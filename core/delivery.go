@@ -104,7 +104,7 @@ func deliver(ctx context.Context, d *Delivery) error {
 // try does one attempt, for as many of the recipients as one transaction may
 // have, and returns those for whom another one is due at once.
 func (d *Delivery) try(ctx context.Context, due []int) (rest []int, err error) {
-	s, kept, err := d.client.pool.get(ctx, false)
+	s, kept, err := d.client.pool.get(ctx)
 	if err != nil {
 		for _, i := range due {
 			r := &d.receipt.Recipients[i]

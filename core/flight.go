@@ -135,7 +135,7 @@ func (s *Session) sendAndRead(f *flight, p []byte) error {
 		c.flushed()
 		written <- err
 	}()
-	readErr := s.readReplies(f)
+	readErr := s.receive(f)
 	if c.ctx.Err() == nil {
 		_ = c.raw.SetWriteDeadline(deadline(lastWords)) // the server has said everything
 	}
@@ -177,6 +177,19 @@ func (s *Session) goodbye(f *flight, reply Reply, stage Stage) error {
 	err := replyError(stage, reply)
 	s.conn.kill(err)
 	return err
+}
+
+// receive reads the replies to a flight that is being written by another
+// goroutine. After a panic nobody knows what was read, and the connection is
+// not used again.
+func (s *Session) receive(f *flight) (err error) {
+	defer func() {
+		if _, ok := err.(*PanicError); ok {
+			s.conn.kill(err)
+		}
+	}()
+	defer contain("the transport's connection", &err)
+	return s.readReplies(f)
 }
 
 // readReplies reads the replies that are still missing, up to the first that

@@ -64,8 +64,9 @@ type Interceptor struct {
 	// or reorder commands.
 	Exchange func(next ExchangeFunc) ExchangeFunc
 
-	// Pool is told what happens to the client's sessions. It runs in whatever
-	// goroutine made it happen, concurrently, and must not block.
+	// Pool is told what happens to the client's sessions, one event at a time
+	// and in order. It runs in whatever goroutine made it happen, and must not
+	// block.
 	Pool func(PoolEvent)
 
 	// Signs says that Content signs what it is given, so that no later

@@ -193,7 +193,7 @@ func (l *line) advance() {
 	switch p := l.places[0]; {
 	case p.ready != nil:
 		wake(l.write)
-	case p.alone && len(l.awaiting) == 0:
+	case p.alone && len(l.awaiting) == 0 && l.written == l.taken:
 		l.held, l.s.rested, p.begun = true, false, true
 		p.done <- struct{}{}
 	}

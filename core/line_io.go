@@ -46,6 +46,9 @@ func (l *line) writeFlights() {
 		l.mu.Lock()
 		l.written = upTo
 		if err != nil {
+			if found := l.s.conn.over(); found != nil {
+				err = found // the connection was closed on this side: that is the reason
+			}
 			l.unwritten = err
 			l.stop(err)
 			l.s.conn.hurry() // the reader ends it
@@ -54,6 +57,7 @@ func (l *line) writeFlights() {
 			}
 		}
 		l.s.conn.flushed()
+		l.advance() // who is to be alone waits for this, too
 	}
 }
 
@@ -114,16 +118,10 @@ func (l *line) readFlights() {
 		p := l.awaiting[0]
 		l.s.conn.holdClock(p.number > l.written)
 		l.mu.Unlock()
-		err := l.receive(p.flight)
+		err := l.s.receive(p.flight)
 		l.mu.Lock()
 		l.landed(p, err)
 	}
-}
-
-// receive reads the replies to a flight.
-func (l *line) receive(f *flight) (err error) {
-	defer contain("the transport's connection", &err)
-	return l.s.readReplies(f)
 }
 
 // landed takes in the replies to the first of those that were awaited.

@@ -251,6 +251,7 @@ func TestPool_aThousandSenders(t *testing.T) {
 						})
 					}
 					senders.Wait()
+					_ = c.Close()
 					counts := map[core.Outcome]int{}
 					for i, r := range receipts {
 						x := r.Recipients[0]

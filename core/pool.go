@@ -28,19 +28,24 @@ type pool struct {
 	shared   []*Session            // in use, and others may come in
 	waiting  []*waiter
 	closed   bool
-	opening  int
+	dials    []*dial
 	goodbyes int        // sessions that end, or whose replies nobody waits for
 	changed  *sync.Cond // one of the last two has
 	stats    Stats
 	events   []PoolEvent // to be told
+	telling  bool        // somebody is at it
 }
 
 // waiter is somebody who waits for a session.
 type waiter struct {
-	ctx     context.Context
-	turn    chan turn // capacity 1
-	opening bool      // a session is being opened for it
+	ctx   context.Context
+	turn  chan turn // capacity 1
+	dial  *dial     // a session is being opened for it
+	fresh bool      // an idle one will not do
 }
+
+// dial is a session that is being opened.
+type dial struct{ w *waiter } // who is to hear why it failed, or nil
 
 // turn is what a waiter waits for: a session that has room, or why there is
 // none.
@@ -64,40 +69,26 @@ func newPool(settings *settings, pipeline *pipeline) *pool {
 }
 
 // get returns a session that is ready for a transaction, and whether it was
-// used before. The caller gives it back with put. With fresh set an idle one
-// will not do, since another has turned out dead, and the caller comes first.
-func (p *pool) get(ctx context.Context, fresh bool) (s *Session, kept bool, err error) {
+// used before. The caller gives it back with put.
+func (p *pool) get(ctx context.Context) (s *Session, kept bool, err error) {
 	p.mu.Lock()
 	for len(p.idle) > 0 && !p.closed {
-		if !fresh {
-			s := p.unpark(len(p.idle) - 1)
-			p.unlock()
-			usable := s.usable()
-			p.mu.Lock()
-			if usable {
-				p.share(s)
-				p.unlock()
-				return s, true, nil
-			}
-			s.users = 0
-			p.note(SessionReturned, s)
-			if s.outdated() {
-				p.farewell(s)
-			} else {
-				p.discard(s, fmt.Errorf("%w while idle", ErrDisconnected))
-			}
-			continue
-		}
-		if p.open < p.settings.MaxSessions {
-			break
-		}
-		oldest := p.idle[0]
-		p.idle = slices.Delete(p.idle, 0, 1)
-		p.discard(oldest, ErrClosed) // to make room for a new one
-	}
-	if p.closed {
+		s := p.unpark(len(p.idle) - 1)
 		p.unlock()
-		return nil, false, errClientClosed()
+		usable := s.usable()
+		p.mu.Lock()
+		if usable {
+			p.share(s)
+			p.unlock()
+			return s, true, nil
+		}
+		s.users = 0
+		p.note(SessionReturned, s)
+		if s.outdated() {
+			p.farewell(s)
+		} else {
+			p.discard(s, fmt.Errorf("%w while idle", ErrDisconnected))
+		}
 	}
 	if p.open >= p.settings.MaxSessions {
 		if s := p.roomiest(); s != nil {
@@ -106,10 +97,24 @@ func (p *pool) get(ctx context.Context, fresh bool) (s *Session, kept bool, err 
 		}
 	}
 	w := &waiter{ctx: ctx, turn: make(chan turn, 1)}
-	if fresh {
-		p.waiting = slices.Insert(p.waiting, 0, w)
-	} else {
-		p.waiting = append(p.waiting, w)
+	p.waiting = append(p.waiting, w)
+	p.serve()
+	p.unlock()
+	return p.wait(w)
+}
+
+// replace takes back a session that has turned out dead before anything was
+// begun on it, and returns another one, as get does. An idle one will not do:
+// it may be dead for the same reason. The caller comes before those who wait.
+func (p *pool) replace(ctx context.Context, dead *Session) (s *Session, kept bool, err error) {
+	p.mu.Lock()
+	w := &waiter{ctx: ctx, turn: make(chan turn, 1), fresh: true}
+	p.waiting = slices.Insert(p.waiting, 0, w)
+	p.giveBack(dead)
+	if len(p.idle) > 0 && p.open >= p.settings.MaxSessions && slices.Contains(p.waiting, w) {
+		oldest := p.idle[0]
+		p.idle = slices.Delete(p.idle, 0, 1)
+		p.discard(oldest, ErrClosed) // to make room
 	}
 	p.serve()
 	p.unlock()
@@ -134,7 +139,7 @@ func (p *pool) wait(w *waiter) (s *Session, kept bool, err error) {
 		p.events = append(p.events, PoolEvent{Kind: MessageWaited, Endpoint: p.settings.endpoint, Waited: waited, Err: t.err})
 	}
 	if i := slices.Index(p.waiting, w); i >= 0 {
-		p.waiting = slices.Delete(p.waiting, i, i+1)
+		p.dismiss(i)
 	} else if t.s == nil {
 		select {
 		case late := <-w.turn: // it is another's
@@ -152,16 +157,24 @@ func errClientClosed() error { return localError(StageConnect, ErrClosed, "the c
 
 // serve gives those who wait what there is for them, in order.
 func (p *pool) serve() {
-	for i := 0; i < len(p.waiting) && !p.closed; {
+	if p.closed {
+		for len(p.waiting) > 0 {
+			p.dismiss(0).turn <- turn{err: errClientClosed()}
+		}
+	}
+	for i := 0; i < len(p.waiting); {
 		w := p.waiting[i]
 		var s *Session
 		switch n := len(p.idle); {
-		case n > 0:
+		case n > 0 && !w.fresh:
 			s = p.unpark(n - 1)
 			if s.line != nil {
 				p.shared = append(p.shared, s)
 			}
-		case w.opening:
+		case w.dial != nil:
+			i++
+			continue
+		case p.adopt(w):
 			i++
 			continue
 		case p.open < p.settings.MaxSessions:
@@ -173,17 +186,38 @@ func (p *pool) serve() {
 				return
 			}
 		}
-		p.waiting = slices.Delete(p.waiting, i, i+1)
-		w.turn <- turn{s: s}
+		p.dismiss(i).turn <- turn{s: s}
 	}
+}
+
+// dismiss takes a waiter out. What is being opened for him is for the next.
+func (p *pool) dismiss(i int) *waiter {
+	w := p.waiting[i]
+	p.waiting = slices.Delete(p.waiting, i, i+1)
+	if w.dial != nil {
+		w.dial.w, w.dial = nil, nil
+	}
+	return w
+}
+
+// adopt has a waiter wait for a session that is being opened for nobody.
+func (p *pool) adopt(w *waiter) bool {
+	for _, d := range p.dials {
+		if d.w == nil {
+			d.w, w.dial = w, d
+			return true
+		}
+	}
+	return false
 }
 
 // dial has a session opened for a waiter, or for whoever is first when it is
 // there.
 func (p *pool) dial(w *waiter) {
+	d := &dial{w: w}
+	w.dial = d
 	p.open++
-	p.opening++
-	w.opening = true
+	p.dials = append(p.dials, d)
 	go func() {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))
 		defer cancel()
@@ -191,15 +225,18 @@ func (p *pool) dial(w *waiter) {
 		s, err := connectSession(ctx, p.settings, p.pipeline, true)
 		p.mu.Lock()
 		defer p.unlock()
-		p.opened(w, s, err)
+		p.opened(d, s, err)
 	}()
 }
 
-// opened takes in the end of dial.
-func (p *pool) opened(w *waiter, s *Session, err error) {
-	p.opening--
+// opened takes in the end of a dial.
+func (p *pool) opened(d *dial, s *Session, err error) {
+	p.dials = slices.DeleteFunc(p.dials, func(other *dial) bool { return other == d })
 	p.changed.Broadcast()
-	w.opening = false
+	w := d.w
+	if w != nil {
+		w.dial = nil
+	}
 	if err != nil {
 		p.open--
 		p.stats.Failed++
@@ -207,8 +244,7 @@ func (p *pool) opened(w *waiter, s *Session, err error) {
 			p.events = append(p.events, PoolEvent{Kind: SessionFailed, Endpoint: p.settings.endpoint, Err: err})
 		}
 		if i := slices.Index(p.waiting, w); i >= 0 {
-			p.waiting = slices.Delete(p.waiting, i, i+1)
-			w.turn <- turn{err: err}
+			p.dismiss(i).turn <- turn{err: err}
 		}
 		p.serve()
 		return
@@ -219,6 +255,9 @@ func (p *pool) opened(w *waiter, s *Session, err error) {
 	s.pooled = pooled{pool: p, since: time.Now()}
 	if p.settings.PipelineDepth > 1 && s.peer.Extensions.pipelining {
 		s.line = newLine(s)
+	}
+	if w != nil {
+		w.fresh = false // it is new
 	}
 	p.park(s)
 }
@@ -368,7 +407,7 @@ func (p *pool) close() {
 	p.mu.Lock()
 	defer p.unlock()
 	p.refuse()
-	for p.goodbyes > 0 || p.opening > 0 {
+	for p.goodbyes > 0 || len(p.dials) > 0 {
 		p.changed.Wait()
 	}
 }
@@ -377,10 +416,7 @@ func (p *pool) close() {
 func (p *pool) refuse() {
 	p.closed = true
 	p.cancel() // what is being opened
-	for _, w := range p.waiting {
-		w.turn <- turn{err: errClientClosed()}
-	}
-	p.waiting = nil
+	p.serve()
 	for _, s := range p.shared {
 		if s.behind == s.users {
 			s.conn.kill(ErrClosed)

@@ -92,3 +92,25 @@ func TestSend_aSessionThatHasRestedIsNotTrustedWithContent(t *testing.T) {
 		})
 	}
 }
+
+func TestPool_aDeadKeptSessionIsReplacedAtOnceThoughOthersWait(t *testing.T) {
+	for _, dead := range []string{"CLOSE", "S: 421 4.4.2 idle for too long\nHANG"} {
+		t.Run(dead, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				whole := func(i int) string {
+					return oneWrite(data(i)) + stillness + goOn + oneWrite(theEnd) + "S: 250 ok\n"
+				}
+				c := newClient(t, pipelining+whole(0)+oneWrite(data(1))+stillness+dead+"\n---\n"+pipelining+whole(1)+whole(2)+whole(3)+bye, smtptest.Options{}, shared(1, 1))
+				begin(t, c, numbered(0)).is(t, 0, "accepted 250")
+				start := time.Now()
+				s := []*sending{begin(t, c, numbered(1)), begin(t, c, numbered(2)), begin(t, c, numbered(3))}
+				for i := range s {
+					s[i].is(t, i+1, "accepted 250")
+					if took, want := time.Since(start), time.Duration(i+2)*time.Second; took != want {
+						t.Errorf("message %d took %v, want %v", i+1, took, want)
+					}
+				}
+			})
+		})
+	}
+}

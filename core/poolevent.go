@@ -46,14 +46,20 @@ func (p *pool) note(kind PoolEventKind, s *Session) {
 	}
 }
 
-// unlock gives up the lock and tells what has happened meanwhile.
+// unlock gives up the lock and tells what has happened meanwhile, in order. Who
+// is at it already tells that, too.
 func (p *pool) unlock() {
-	events := p.events
-	p.events = nil
-	p.mu.Unlock()
-	for _, e := range events {
-		for _, tell := range p.pipeline.pool {
-			tell(e)
+	for len(p.events) > 0 && !p.telling {
+		events := p.events
+		p.events, p.telling = nil, true
+		p.mu.Unlock()
+		for _, e := range events {
+			for _, tell := range p.pipeline.pool {
+				tell(e)
+			}
 		}
+		p.mu.Lock()
+		p.telling = false
 	}
+	p.mu.Unlock()
 }

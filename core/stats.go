@@ -31,7 +31,7 @@ func (c *Client) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.stats
-	s.Open, s.Idle, s.Opening, s.Waiting = p.open, len(p.idle), p.opening, len(p.waiting)
+	s.Open, s.Idle, s.Opening, s.Waiting = p.open, len(p.idle), len(p.dials), len(p.waiting)
 	for session := range p.live {
 		if session.users > 0 {
 			s.InUse++

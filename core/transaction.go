@@ -321,8 +321,8 @@ func (t *transaction) abandon(ctx context.Context, err error) {
 			t.contentError(reply)
 		}
 	}
-	if s.conn.over() != nil {
-		return
+	if s.conn.over() != nil || t.w.place.left {
+		return // nothing more is written; the replies are somebody else's to read
 	}
 	t.needsReset(t.begun)
 	if t.data.Code != 354 {
