@@ -228,10 +228,14 @@ func TestSend_cancelWhileDialling(t *testing.T) {
 		if got := outcomes(receipt); got != "deferred" {
 			t.Error(got)
 		}
-		start = time.Now()
-		_, err = c.Send(t.Context(), message("b@example.com"))
-		if took := time.Since(start); took != time.Minute {
-			t.Errorf("without a deadline it returned %v after %v, want 1m", err, took)
+		// The next waits for what is being opened already, and the one after
+		// that for its own.
+		for _, want := range []time.Duration{59 * time.Second, time.Minute} {
+			start = time.Now()
+			_, err = c.Send(t.Context(), message("b@example.com"))
+			if took := time.Since(start); took != want {
+				t.Errorf("without a deadline it returned %v after %v, want %v", err, took, want)
+			}
 		}
 	})
 }
