@@ -31,7 +31,9 @@
 // The client is made, and its configuration checked, when something in the
 // application asks for it. Nothing is opened then, nor when the application
 // starts: the first message opens a session. When the application stops, the
-// client is closed, after everything that was constructed with it has stopped.
+// client is shut down, after everything that was constructed with it has
+// stopped: messages that are being sent have the application's stop timeout to
+// end.
 package corefx
 
 import (
@@ -87,7 +89,7 @@ func New(p Params) (Result, error) {
 		return Result{}, err
 	}
 	if p.Lifecycle != nil {
-		p.Lifecycle.Append(fx.StopHook(client.Close))
+		p.Lifecycle.Append(fx.StopHook(client.Shutdown))
 	}
 	return Result{Client: client}, nil
 }
