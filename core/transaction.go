@@ -17,6 +17,7 @@ type transaction struct {
 
 	begun     bool  // something was written
 	reset     bool  // RSET goes in front
+	unreset   bool  // and was refused: the server may hold on to the transaction before
 	lastWrite bool  // the write has begun that ends the content
 	heard     bool  // a reply that was not a 421 was read
 	accepted  []int // by RCPT, in order
@@ -212,6 +213,7 @@ func (t *transaction) judge(position int, reply Reply) error {
 	t.heard = t.heard || reply.Code != 421
 	switch {
 	case position < 0:
+		t.unreset = !reply.Positive()
 		if t.w.line != nil {
 			return nil // judged in its turn
 		}
@@ -222,7 +224,11 @@ func (t *transaction) judge(position int, reply Reply) error {
 		return t.s.afterReset(reply)
 	case position == 0:
 		if !reply.Positive() {
-			t.refusal = replyError(StageMail, reply)
+			refusal := replyError(StageMail, reply)
+			if t.unreset {
+				refusal.Class = Temporary // it is not about this message
+			}
+			t.refusal = refusal
 		}
 	case position > len(t.due):
 		t.data = reply
