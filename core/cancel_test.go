@@ -284,7 +284,7 @@ func TestClient_refusesWorkAfterClose(t *testing.T) {
 		}
 	}
 	receipt, err := c.Send(t.Context(), message("b@example.com"))
-	if got := outcomes(receipt); got != "refused" || !errors.Is(err, core.ErrClosed) {
+	if got := outcomes(receipt); got != "deferred" || !errors.Is(err, core.ErrClosed) {
 		t.Error(got, err)
 	}
 }

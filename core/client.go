@@ -91,8 +91,9 @@ func (d *Delivery) finish(err error) (*Receipt, error) {
 func (c *Client) Pipeline() []string { return append([]string(nil), c.pipeline.names...) }
 
 // Close refuses new work, says QUIT on the sessions that are idle and closes
-// them. A session in use is closed when its message is done, for which Close
-// does not wait: see [Client.Shutdown]. It may be called more than once.
+// them, for which it waits at most Timeouts.Quit. A session in use is closed when
+// its message is done, for which Close does not wait: see [Client.Shutdown]. It
+// may be called more than once.
 func (c *Client) Close() error {
 	c.pool.close()
 	return nil
@@ -104,6 +105,8 @@ func (c *Client) Close() error {
 //
 // When ctx ends before that, what is left is cut off: the messages on it end
 // with [ErrDisconnected], or in doubt, and the error of Shutdown says why. A
-// message that has no session when Shutdown is called, because it waits for one
-// or for its next attempt, ends with [ErrClosed].
+// message that has no session when Shutdown is called, or asks for one later, is
+// deferred with [ErrClosed]; one that waits for its next attempt does so when the
+// wait is over, so end its context if that may be long. SendAll takes no further
+// message.
 func (c *Client) Shutdown(ctx context.Context) error { return c.pool.shutdown(ctx) }

@@ -66,9 +66,9 @@ type Config struct {
 	// PipelineDepth is how many messages may share a session of a client at a
 	// time. Zero and 1 mean that each has one to itself.
 	//
-	// With more, a message does not wait for the replies to those in front of
-	// it, so that throughput no longer depends on the round-trip time. Where
-	// the server announces PIPELINING and CHUNKING, whole messages of up to
+	// With more, up to 100, a message does not wait for the replies to those in
+	// front of it, so that a round trip serves many. Where the server announces
+	// PIPELINING and CHUNKING, whole messages of up to
 	// InlineContent octets follow each other; with PIPELINING alone, one
 	// message's content and the next one's envelope share a write (RFC 2920
 	// §3.1). When a connection breaks, every message whose content was written
@@ -163,8 +163,16 @@ func (config Config) check() (*settings, error) {
 	if config.TLSPolicy == TLSOff && s.endpoint.Security == ImplicitTLS {
 		return nil, configError(fmt.Errorf("Config.TLSPolicy is off, and %q is TLS from the first octet: use the smtp scheme", config.Endpoint))
 	}
-	if config.MaxSessions < 0 || config.MaxIdleSessions < 0 || config.MaxSessionAge < 0 || config.MaxSessionMessages < 0 || config.PipelineDepth < 0 {
-		return nil, configError(errors.New("Config.MaxSessions, MaxIdleSessions, MaxSessionAge, MaxSessionMessages or PipelineDepth is negative"))
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"MaxSessions", int64(config.MaxSessions)}, {"MaxIdleSessions", int64(config.MaxIdleSessions)}, {"MaxSessionAge", int64(config.MaxSessionAge)},
+		{"MaxSessionMessages", int64(config.MaxSessionMessages)}, {"PipelineDepth", int64(config.PipelineDepth)},
+	} {
+		if f.value < 0 {
+			return nil, configError(fmt.Errorf("Config.%s is negative", f.name))
+		}
 	}
 	if config.PipelineDepth > maxDepth {
 		return nil, configError(fmt.Errorf("Config.PipelineDepth is %d, and %d is the most: use more sessions", config.PipelineDepth, maxDepth))

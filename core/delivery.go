@@ -108,10 +108,15 @@ func (d *Delivery) try(ctx context.Context, due []int) (rest []int, err error) {
 	if err != nil {
 		for _, i := range due {
 			r := &d.receipt.Recipients[i]
-			if r.Outcome == Deferred && (ctx.Err() != nil || errors.Is(err, ErrClosed)) {
-				continue // the reason that the server gave says more
+			switch closed := errors.Is(err, ErrClosed); {
+			case r.Outcome == Deferred && (ctx.Err() != nil || closed):
+				// The reason that the server gave says more.
+			case closed:
+				// It is nothing against the message: another client may send it.
+				r.fail(&Error{Stage: StageConnect, Class: Temporary, Err: err})
+			default:
+				r.fail(err)
 			}
-			r.fail(err)
 		}
 		return nil, err
 	}

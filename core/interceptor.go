@@ -66,7 +66,7 @@ type Interceptor struct {
 
 	// Pool is told what happens to the client's sessions, one event at a time
 	// and in order. It runs in whatever goroutine made it happen, and must not
-	// block.
+	// block. No delivery fails by a panic in it, and nobody hears of that.
 	Pool func(PoolEvent)
 
 	// Signs says that Content signs what it is given, so that no later

@@ -30,7 +30,8 @@ type pool struct {
 	closed   bool
 	dials    []*dial
 	goodbyes int        // sessions that end, or whose replies nobody waits for
-	changed  *sync.Cond // one of the last two has
+	changed  *sync.Cond // one of those has ended
+	running  sync.WaitGroup
 	stats    Stats
 	events   []PoolEvent // to be told
 	telling  bool        // somebody is at it
@@ -153,6 +154,12 @@ func (p *pool) wait(w *waiter) (s *Session, kept bool, err error) {
 	return t.s, t.s != nil && t.s.transactions > 1, t.err
 }
 
+func (p *pool) isClosed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
+}
+
 func errClientClosed() error { return localError(StageConnect, ErrClosed, "the client was closed") }
 
 // serve gives those who wait what there is for them, in order.
@@ -218,7 +225,7 @@ func (p *pool) dial(w *waiter) {
 	w.dial = d
 	p.open++
 	p.dials = append(p.dials, d)
-	go func() {
+	p.running.Go(func() {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))
 		defer cancel()
 		defer context.AfterFunc(p.ctx, cancel)()
@@ -226,7 +233,7 @@ func (p *pool) dial(w *waiter) {
 		p.mu.Lock()
 		defer p.unlock()
 		p.opened(d, s, err)
-	}()
+	})
 }
 
 // opened takes in the end of a dial.
@@ -407,7 +414,7 @@ func (p *pool) close() {
 	p.mu.Lock()
 	defer p.unlock()
 	p.refuse()
-	for p.goodbyes > 0 || len(p.dials) > 0 {
+	for p.goodbyes > 0 || len(p.dials) > 0 || p.telling {
 		p.changed.Wait()
 	}
 }
@@ -431,18 +438,19 @@ func (p *pool) refuse() {
 // farewell ends a session with nobody waiting for it.
 func (p *pool) farewell(s *Session) {
 	p.goodbyes++
-	go func() {
+	p.running.Go(func() {
 		p.mu.Lock()
 		defer p.unlock()
 		p.end(s)
 		p.goodbyes--
 		p.changed.Broadcast()
-	}()
+	})
 }
 
 // shutdown refuses new work and waits until the last session has ended. When ctx
 // ends before, it closes what is left, whatever that was doing.
 func (p *pool) shutdown(ctx context.Context) error {
+	defer p.running.Wait() // what they do when all is done
 	p.mu.Lock()
 	defer p.unlock()
 	p.refuse()
@@ -456,7 +464,7 @@ func (p *pool) shutdown(ctx context.Context) error {
 		}
 	})
 	defer stop()
-	for p.open > 0 || p.goodbyes > 0 {
+	for p.open > 0 || p.goodbyes > 0 || p.telling {
 		p.changed.Wait()
 	}
 	if cut {

@@ -60,6 +60,7 @@ func (p *pool) unlock() {
 		}
 		p.mu.Lock()
 		p.telling = false
+		p.changed.Broadcast()
 	}
 	p.mu.Unlock()
 }

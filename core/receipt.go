@@ -62,6 +62,9 @@ type Receipt struct {
 
 // Count returns how many recipients have the outcome.
 func (r *Receipt) Count(o Outcome) int {
+	if r == nil {
+		return 0
+	}
 	n := 0
 	for i := range r.Recipients {
 		if r.Recipients[i].Outcome == o {
@@ -72,7 +75,12 @@ func (r *Receipt) Count(o Outcome) int {
 }
 
 // QueueID is that of the last reply to content: see [Reply.QueueID].
-func (r *Receipt) QueueID() string { return r.Reply.QueueID() }
+func (r *Receipt) QueueID() string {
+	if r == nil {
+		return "" // there was no message
+	}
+	return r.Reply.QueueID()
+}
 
 // DeliveryError says that not every recipient was accepted. It reaches
 // everything that went wrong through errors.Is and errors.As.

@@ -15,7 +15,8 @@ type Result struct {
 	Index int
 	// Message is the one that was sent.
 	Message *Message
-	// Receipt and Err are what [Client.Send] returns.
+	// Receipt and Err are what [Client.Send] returns: there is no receipt if
+	// Message is nil.
 	Receipt *Receipt
 	Err     error
 }
@@ -26,8 +27,9 @@ type Result struct {
 // completion, one call at a time, from goroutines of its own; it has returned
 // from all of them when SendAll returns.
 //
-// A message that is not accepted stops nothing. When ctx ends, no further
-// message is taken, and those under way end as those of Send do. The error is
+// A message that is not accepted stops nothing. When ctx ends, or the client is
+// closed, no further message is taken, but for the one that the sequence is about
+// to yield, and those under way end as those of Send do. The error is
 // nil if the sequence was sent to its end and each message was accepted for all
 // its recipients. Otherwise it counts those that were not, and reaches the error
 // of the first of them, and that of the context.
@@ -73,7 +75,7 @@ func (b *batch) run(messages iter.Seq[*Message]) {
 	for m := range messages {
 		job := Result{Index: b.taken, Message: m}
 		b.taken++
-		if !b.hand(job, &workers, &most) || b.ctx.Err() != nil {
+		if !b.hand(job, &workers, &most) || b.ctx.Err() != nil || b.client.pool.isClosed() {
 			return
 		}
 	}
@@ -150,6 +152,8 @@ func (b *batch) err() error {
 	var errs []error
 	switch {
 	case b.whole:
+	case b.ctx.Err() == nil && b.client.pool.isClosed():
+		errs = append(errs, fmt.Errorf("the sequence was not sent to its end: %w", errClientClosed()))
 	case b.stopped:
 		errs = append(errs, errors.New("the sequence was not sent to its end: the function that takes results did not return"))
 	default:

@@ -138,7 +138,7 @@ func TestShutdown(t *testing.T) {
 	}{
 		{"waits for the message that is being sent, and says QUIT", pipelining + slow + bye, time.Minute, 5 * time.Second, false, "accepted 250"},
 		{"cuts off what is not done in time", pipelining + silent, time.Second, time.Second, true, "unknown"},
-		{"cuts off a session that is being opened", "HANG", time.Second, 0, false, "refused"},
+		{"cuts off a session that is being opened", "HANG", time.Second, 0, false, "deferred"},
 		{"a server that does not answer QUIT has its time", pipelining + slow + "C: QUIT\nHANG", time.Minute, 10 * time.Second, false, "accepted 250"},
 		{"but not more than the caller has", pipelining + slow + "C: QUIT\nHANG", 7 * time.Second, 7 * time.Second, true, "accepted 250"},
 	} {
@@ -271,5 +271,59 @@ func TestShutdown_inTheMiddleOfEverything(t *testing.T) {
 				<-done
 			}
 		})
+	}
+}
+
+// Everything that happened is told before Shutdown returns.
+func TestShutdown_tellsEverythingFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var opened, ended int
+		slow := core.Interceptor{Name: "slow", Pool: func(e core.PoolEvent) {
+			switch e.Kind {
+			case core.SessionOpened:
+				opened++
+			case core.SessionEnded:
+				<-time.After(time.Millisecond)
+				ended++
+			}
+		}}
+		c := newServed(t, func(_ int, conn net.Conn) { (&bdatServer{}).serve(conn) }, with(slow))
+		if err := c.SendAll(t.Context(), numberedUpTo(8), nil); err != nil {
+			t.Error(err)
+		}
+		if err := c.Shutdown(t.Context()); err != nil || opened == 0 || opened != ended {
+			t.Errorf("%d were opened, and %d have ended: %v", opened, ended, err)
+		}
+	})
+}
+
+// numberedUpTo yields n messages, endlessly many if n is negative.
+func numberedUpTo(n int) func(func(*core.Message) bool) {
+	return func(yield func(*core.Message) bool) {
+		for i := 0; i != n && yield(numbered(i)); i++ {
+		}
+	}
+}
+
+func TestSendAll_endsWhenTheClientIsShutDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newServed(t, func(_ int, conn net.Conn) { (&bdatServer{}).serve(conn) })
+		results, refused := 0, 0
+		err := c.SendAll(t.Context(), numberedUpTo(-1), func(r core.Result) {
+			if results++; results == 100 {
+				go func() { _ = c.Shutdown(context.Background()) }()
+			}
+			refused += r.Receipt.Count(core.Refused)
+		})
+		if !errors.Is(err, core.ErrClosed) || refused > 0 {
+			t.Errorf("after %d results, %d of them refused: %v", results, refused, err)
+		}
+	})
+}
+
+func TestReceipt_ofNoMessage(t *testing.T) {
+	var r *core.Receipt
+	if r.QueueID() != "" || r.Count(core.Accepted) != 0 {
+		t.Error("it has something")
 	}
 }

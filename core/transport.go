@@ -91,6 +91,7 @@ func (set transportSet) resolve(rawURL string) (_ Transport, _ Endpoint, err err
 	if rawURL == "" {
 		return nil, Endpoint{}, errors.New(`Config.Endpoint is empty: set it to a URL such as "smtps://mail.example.com"`)
 	}
+	shown, _, _ := strings.Cut(rawURL, "?") // the value of an option may be secret
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		// url.Error repeats the URL, and a URL may hold a password.
@@ -109,11 +110,11 @@ func (set transportSet) resolve(rawURL string) (_ Transport, _ Endpoint, err err
 			schemes = append(schemes, s)
 		}
 		sort.Strings(schemes)
-		return nil, Endpoint{}, fmt.Errorf("no transport for the scheme %q of %q: there are %s", u.Scheme, rawURL, strings.Join(schemes, ", "))
+		return nil, Endpoint{}, fmt.Errorf("no transport for the scheme %q of %q: there are %s", u.Scheme, shown, strings.Join(schemes, ", "))
 	}
 	e, err := t.Endpoint(u)
 	if err != nil {
-		return nil, Endpoint{}, fmt.Errorf("endpoint %q: %w", rawURL, err)
+		return nil, Endpoint{}, fmt.Errorf("endpoint %q: %w", shown, err)
 	}
 	e.URL = rawURL
 	return t, e, nil
