@@ -167,11 +167,12 @@ func (config Config) check() (*settings, error) {
 		name  string
 		value int64
 	}{
-		{"MaxSessions", int64(config.MaxSessions)}, {"MaxIdleSessions", int64(config.MaxIdleSessions)}, {"MaxSessionAge", int64(config.MaxSessionAge)},
-		{"MaxSessionMessages", int64(config.MaxSessionMessages)}, {"PipelineDepth", int64(config.PipelineDepth)},
+		{"Config.MaxSessions", int64(config.MaxSessions)}, {"Config.MaxIdleSessions", int64(config.MaxIdleSessions)},
+		{"Config.MaxSessionAge", int64(config.MaxSessionAge)}, {"Config.MaxSessionMessages", int64(config.MaxSessionMessages)},
+		{"Config.PipelineDepth", int64(config.PipelineDepth)},
 	} {
 		if f.value < 0 {
-			return nil, configError(fmt.Errorf("Config.%s is negative", f.name))
+			return nil, configError(fmt.Errorf("%s is negative", f.name))
 		}
 	}
 	if config.PipelineDepth > maxDepth {
