@@ -254,10 +254,27 @@ func (d *Dovecot) WaitMessages(t testing.TB, mailbox string, n int) [][]byte {
 
 // Settle waits until the server is at rest: every session has ended, over TCP and over the Unix socket. What has not
 // arrived by then never will. The caller closes its own connections first: one that stays open fails the test after
-// half a minute.
+// half a minute. What was logged is in the log then.
 func (d *Dovecot) Settle(t testing.TB) {
 	t.Helper()
-	settle(t, "Dovecot", func() ([]string, error) { return connections([]int{d.port}) }, d.sessions)
+	rest := func() {
+		t.Helper()
+		settle(t, "Dovecot", func() ([]string, error) { return connections([]int{d.port}) }, d.sessions)
+	}
+	rest()
+	// Its processes log through another one, which has been seen to write nothing until the next session came, half a
+	// minute later. So there is one more, and its line is waited for.
+	const line = ": Logged out (state=GREETING)"
+	before := strings.Count(d.Log(), line)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err := await(ctx, func() (bool, error) {
+		return greets(ctx, "tcp", d.Addr) && strings.Count(d.Log(), line) > before, nil
+	})
+	if err != nil {
+		t.Errorf("Dovecot does not log: %v", err)
+	}
+	rest()
 }
 
 // sessions lists the processes that serve clients. A client has been greeted by one, which lives as long as its session,
