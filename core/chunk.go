@@ -88,7 +88,7 @@ func (w *chunkWriter) send(last bool) error {
 	if replies[0].Positive() {
 		return nil
 	}
-	refusal := t.contentError(replies[0])
+	refusal := t.contentError(replies[0], bdatUnknown(replies[0], true))
 	t.final = replies[0]
 	for _, i := range t.accepted {
 		t.refuse(i, refusal)

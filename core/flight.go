@@ -315,21 +315,17 @@ func awaits(commands []Command, i int, got []Reply) int {
 // into the buffers between (RFC 2920 §3.1): these commands, and their replies.
 const maxGroup = 100
 
-// refusesBDAT reports whether the server has announced CHUNKING and does not
-// know BDAT: it may take the octets of content for commands. Where nobody is to
-// have the content, 502 may mean as little as 503: that no recipient stands.
+// refusesBDAT reports whether the replies say that BDAT is not known.
 func (f *flight) refusesBDAT() bool {
 	last := len(f.sent) - 1
-	if last < 0 || f.sent[last].Verb != "BDAT" || len(f.got) <= last {
-		return false
-	}
-	switch f.got[last].Code {
-	case 500, 504:
-		return true
-	case 502:
-		return f.standing() > 0
-	}
-	return false
+	return f.sent[last].Verb == "BDAT" && len(f.got) > last && bdatUnknown(f.got[last], f.standing() > 0)
+}
+
+// bdatUnknown reports whether a reply, the first to BDAT, says that the server
+// has announced CHUNKING and does not know it: it may take the octets of content
+// for commands. Where no recipient stands, 502 may mean as little as 503.
+func bdatUnknown(reply Reply, standing bool) bool {
+	return reply.Code == 500 || reply.Code == 504 || reply.Code == 502 && standing
 }
 
 // standing returns how many recipients were accepted, as far as the replies

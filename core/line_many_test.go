@@ -34,14 +34,7 @@ type mailStore struct {
 func newMailStore(t *testing.T, s *mailStore, change ...func(*core.Config)) *core.Client {
 	t.Helper()
 	s.stored = map[string]int{}
-	config := core.Config{Endpoint: "store://x", Transports: []core.Transport{s}, LocalName: "client.example"}
-	for _, f := range change {
-		f(&config)
-	}
-	c, err := core.NewClient(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newClientOver(t, s, change...)
 	t.Cleanup(func() {
 		_ = c.Close()
 		s.running.Wait()

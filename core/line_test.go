@@ -103,7 +103,18 @@ type served struct {
 func newServed(t *testing.T, serve func(number int, conn net.Conn), change ...func(*core.Config)) *core.Client {
 	t.Helper()
 	s := &served{serve: serve}
-	config := core.Config{Endpoint: "served://x", Transports: []core.Transport{s}, LocalName: "client.example"}
+	c := newClientOver(t, s, change...)
+	t.Cleanup(func() {
+		_ = c.Close()
+		s.running.Wait()
+	})
+	return c
+}
+
+// newClientOver returns a client that has only the one transport.
+func newClientOver(t *testing.T, over core.Transport, change ...func(*core.Config)) *core.Client {
+	t.Helper()
+	config := core.Config{Endpoint: over.Scheme() + "://x", Transports: []core.Transport{over}, LocalName: "client.example"}
 	for _, f := range change {
 		f(&config)
 	}
@@ -111,10 +122,6 @@ func newServed(t *testing.T, serve func(number int, conn net.Conn), change ...fu
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = c.Close()
-		s.running.Wait()
-	})
 	return c
 }
 

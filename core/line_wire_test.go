@@ -306,3 +306,19 @@ func TestLineWire_aRefusedRSETIsNotTheNextMessagesFault(t *testing.T) {
 		})
 	}
 }
+
+// BDAT is unknown to a server if it says so first: what it says of a later
+// recipient is about that one (RFC 2033 §4.2).
+func TestSend_LMTP_a502ForALaterRecipientIsNotAboutBDAT(t *testing.T) {
+	lhlo := "S: 220 hi\nC: LHLO client.example\nS: 250-mx.example\nS: 250-PIPELINING\nS: 250 CHUNKING\n"
+	to := "MAIL FROM:<a@example.com>\nRCPT TO:<b@example.com>\nRCPT TO:<c@example.com>\nBDAT 4 LAST\nhi\n"
+	said := "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 250 b\nS: 502 not for c\n"
+	for _, depth := range []int{1, 16} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newClient(t, lhlo+oneWrite(to)+said+oneWrite(resetFirst, to)+okRSET+said+bye, smtptest.Options{Protocol: core.LMTP}, shared(depth, 1))
+			for i := range 2 {
+				begin(t, c, message("b@example.com", "c@example.com")).is(t, i, "accepted 250; refused 502")
+			}
+		})
+	}
+}

@@ -290,24 +290,22 @@ func (t *transaction) take(replies []Reply) {
 			continue
 		}
 		if refusal == nil || each {
-			refusal = t.contentError(replies[k])
+			refusal = t.contentError(replies[k], k == 0 && bdatUnknown(replies[k], true))
 		}
 		t.refuse(i, refusal)
 	}
 }
 
 // contentError is the error of a reply to content that is not positive. After a
-// refused chunk the session needs a reset, or is not to be used at all.
-func (t *transaction) contentError(reply Reply) *Error {
+// refused chunk the session needs a reset; if BDAT is unknown to the server, it
+// is not to be used at all.
+func (t *transaction) contentError(reply Reply, unknown bool) *Error {
 	err := replyError(StageContent, reply)
 	if t.how == withData {
 		return err
 	}
 	t.needsReset(true) // RFC 3030 §2
-	switch reply.Code {
-	case 500, 502, 504:
-		// CHUNKING was announced and BDAT is not known: the server may take
-		// the octets of the content for commands.
+	if unknown {
 		err.Class, err.Err = Temporary, errChunking
 		err.Hint = "the next message to this endpoint is sent with DATA"
 		t.s.config.noChunking.Store(true)
@@ -321,10 +319,8 @@ func (t *transaction) contentError(reply Reply) *Error {
 func (t *transaction) abandon(ctx context.Context, err error) {
 	s := t.s
 	for _, reply := range t.inline {
-		// Where nobody is to have the content, 502 may mean as little as 503:
-		// that no recipient stands. 500 and 504 are about the command.
-		if reply.Code == 500 || reply.Code == 504 {
-			t.contentError(reply)
+		if bdatUnknown(reply, false) {
+			t.contentError(reply, true)
 		}
 	}
 	if s.conn.over() != nil || t.w.place.left {
