@@ -18,7 +18,7 @@ type replyClock struct {
 
 // share says that from now on one goroutine may read while another writes.
 func (c *conn) share() {
-	if !c.shared {
+	if !c.shared { // once it is, others read this
 		c.shared = true
 	}
 }

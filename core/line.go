@@ -306,7 +306,8 @@ func sharedFate(f *flight, reason error) *Error {
 func (l *line) settle(p *place, err error) {
 	p.err = err
 	if p.left {
-		go l.s.pool.caughtUp(l.s) // which may end the session, and the caller with it
+		// It may end the session, and with it the goroutine that this runs in.
+		l.s.pool.running.Go(func() { l.s.pool.caughtUp(l.s) })
 		return
 	}
 	p.done <- struct{}{}

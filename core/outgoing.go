@@ -175,18 +175,12 @@ func (s *Session) sendContent(f *flight) (err error) {
 			s.conn.kill(err)
 		}
 	}()
-	memory.encoder.Reset()
-	memory.encoder.Dot, memory.encoder.Refuse = command.Verb == EndOfData, s.config.LineEnds == RefuseLineEnds
 	if memory.buffer == nil {
 		memory.buffer = make([]byte, 0, contentBuffer)
 	}
 	memory.buffer = append(memory.buffer[:0], memory.group.Bytes()...)
 
-	w := &memory.writer
-	*w = contentWriter{s: s, w: memory, o: o, limit: -1, ends: command.Verb == EndOfData || command.Last}
-	if command.Verb != EndOfData {
-		w.limit = command.Size
-	}
+	w := s.contentWriter(f)
 	if o.declared < 0 || o.declared > inlineContent || !s.conn.socket {
 		w.early = s.listen(memory)
 	}
@@ -242,6 +236,19 @@ type contentWriter struct {
 	limit int64 // octets that BDAT has announced; -1 under DATA
 	ends  bool  // the message ends with this content, not only a chunk of it
 	early chan earlyReply
+}
+
+// contentWriter begins the content of a flight.
+func (s *Session) contentWriter(f *flight) *contentWriter {
+	command, w := &f.sent[len(f.sent)-1], &f.w.writer
+	dot := command.Verb == EndOfData
+	f.w.encoder.Reset()
+	f.w.encoder.Dot, f.w.encoder.Refuse = dot, s.config.LineEnds == RefuseLineEnds
+	*w = contentWriter{s: s, w: f.w, o: f.content, limit: -1, ends: dot || command.Last}
+	if !dot {
+		w.limit = command.Size
+	}
+	return w
 }
 
 // add encodes p, which is the next part of the content.
@@ -429,20 +436,14 @@ func (s *Session) render(f *flight) error {
 	if o == nil {
 		return nil
 	}
-	command := &f.sent[len(f.sent)-1]
 	if err := o.account(o.octets); err != nil {
 		return err
 	}
-	w.writer = contentWriter{s: s, w: w, o: o, limit: -1}
-	if command.Verb != EndOfData {
-		w.writer.limit = command.Size
-	}
+	writer := s.contentWriter(f)
 	if o.raw {
 		w.buffer = append(w.buffer, o.octets...)
-		return w.writer.checkSize()
+		return writer.checkSize()
 	}
-	w.encoder.Reset()
-	w.encoder.Dot, w.encoder.Refuse = command.Verb == EndOfData, s.config.LineEnds == RefuseLineEnds
 	for p := o.octets; len(p) > 0; {
 		w.buffer = slices.Grow(w.buffer, len(p)+len(p)/32+wire.FinishRoom)
 		var n int
@@ -456,5 +457,5 @@ func (s *Session) render(f *flight) error {
 	if w.buffer, err = w.encoder.Finish(w.buffer); err != nil {
 		return bareLineEnd(err)
 	}
-	return w.writer.checkSize()
+	return writer.checkSize()
 }

@@ -84,7 +84,7 @@ func (p *pool) get(ctx context.Context) (s *Session, kept bool, err error) {
 			return s, true, nil
 		}
 		s.users = 0
-		p.note(SessionReturned, s)
+		p.note(PoolEvent{Kind: SessionReturned, Peer: s.peer})
 		if s.outdated() {
 			p.farewell(s)
 		} else {
@@ -136,9 +136,7 @@ func (p *pool) wait(w *waiter) (s *Session, kept bool, err error) {
 	waited := time.Since(began)
 	p.stats.Waits++
 	p.stats.Waited += waited
-	if len(p.pipeline.pool) > 0 {
-		p.events = append(p.events, PoolEvent{Kind: MessageWaited, Endpoint: p.settings.endpoint, Waited: waited, Err: t.err})
-	}
+	p.note(PoolEvent{Kind: MessageWaited, Waited: waited, Err: t.err})
 	if i := slices.Index(p.waiting, w); i >= 0 {
 		p.dismiss(i)
 	} else if t.s == nil {
@@ -247,9 +245,7 @@ func (p *pool) opened(d *dial, s *Session, err error) {
 	if err != nil {
 		p.open--
 		p.stats.Failed++
-		if len(p.pipeline.pool) > 0 {
-			p.events = append(p.events, PoolEvent{Kind: SessionFailed, Endpoint: p.settings.endpoint, Err: err})
-		}
+		p.note(PoolEvent{Kind: SessionFailed, Err: err})
 		if i := slices.Index(p.waiting, w); i >= 0 {
 			p.dismiss(i).turn <- turn{err: err}
 		}
@@ -258,7 +254,7 @@ func (p *pool) opened(d *dial, s *Session, err error) {
 	}
 	p.stats.Opened++
 	p.live[s] = struct{}{}
-	p.note(SessionOpened, s)
+	p.note(PoolEvent{Kind: SessionOpened, Peer: s.peer})
 	s.pooled = pooled{pool: p, since: time.Now()}
 	if p.settings.PipelineDepth > 1 && s.peer.Extensions.pipelining {
 		s.line = newLine(s)
@@ -290,7 +286,7 @@ func (p *pool) unpark(i int) *Session {
 	p.idle = slices.Delete(p.idle, i, i+1)
 	s.users, s.rested = 1, s.transactions > 0 && time.Since(s.idleSince) > steadyUse
 	s.transactions++
-	p.note(SessionTaken, s)
+	p.note(PoolEvent{Kind: SessionTaken, Peer: s.peer})
 	return s
 }
 
@@ -321,7 +317,7 @@ func (p *pool) giveBack(s *Session) {
 	if i := slices.Index(p.shared, s); i >= 0 {
 		p.shared = slices.Delete(p.shared, i, i+1)
 	}
-	p.note(SessionReturned, s)
+	p.note(PoolEvent{Kind: SessionReturned, Peer: s.peer})
 	p.park(s)
 }
 
@@ -381,7 +377,7 @@ func (p *pool) end(s *Session) {
 	p.open--
 	p.goodbyes--
 	p.stats.Closed++
-	p.note(SessionEnded, s)
+	p.note(PoolEvent{Kind: SessionEnded, Peer: s.peer})
 	p.changed.Broadcast()
 	p.serve()
 }
@@ -450,12 +446,10 @@ func (p *pool) farewell(s *Session) {
 // shutdown refuses new work and waits until the last session has ended. When ctx
 // ends before, it closes what is left, whatever that was doing.
 func (p *pool) shutdown(ctx context.Context) error {
-	defer p.running.Wait() // what they do when all is done
-	p.mu.Lock()
-	defer p.unlock()
-	p.refuse()
 	cut := false
+	cutOff := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
+		defer close(cutOff)
 		p.mu.Lock()
 		defer p.unlock()
 		for s := range p.live {
@@ -463,7 +457,15 @@ func (p *pool) shutdown(ctx context.Context) error {
 			s.conn.kill(ErrClosed)
 		}
 	})
-	defer stop()
+	defer func() { // goroutines whose work is done may yet be on their way out
+		if !stop() {
+			<-cutOff
+		}
+		p.running.Wait()
+	}()
+	p.mu.Lock()
+	defer p.unlock()
+	p.refuse()
 	for p.open > 0 || p.goodbyes > 0 || p.telling {
 		p.changed.Wait()
 	}

@@ -21,13 +21,8 @@ func (s *Session) spent() bool {
 	if s.conn.over() != nil || s.ending.Load() {
 		return true
 	}
-	limits := []int{s.config.MaxSessionMessages, s.peer.Extensions.mailMax} // RFC 9422 §4
-	for _, most := range limits {
-		if most > 0 && s.transactions >= most {
-			return true
-		}
-	}
-	return s.outdated()
+	used := func(most int) bool { return most > 0 && s.transactions >= most }
+	return used(s.config.MaxSessionMessages) || used(s.peer.Extensions.mailMax) || s.outdated() // RFC 9422 §4
 }
 
 // outdated reports whether the session is older than it may become, or what it

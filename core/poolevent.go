@@ -40,9 +40,10 @@ func (k PoolEventKind) String() string {
 }
 
 // note has an event told when the lock is given up.
-func (p *pool) note(kind PoolEventKind, s *Session) {
+func (p *pool) note(e PoolEvent) {
 	if len(p.pipeline.pool) > 0 {
-		p.events = append(p.events, PoolEvent{Kind: kind, Endpoint: p.settings.endpoint, Peer: s.peer})
+		e.Endpoint = p.settings.endpoint
+		p.events = append(p.events, e)
 	}
 }
 

@@ -29,10 +29,10 @@ type Result struct {
 //
 // A message that is not accepted stops nothing. When ctx ends, or the client is
 // closed, no further message is taken, but for the one that the sequence is about
-// to yield, and those under way end as those of Send do. The error is
-// nil if the sequence was sent to its end and each message was accepted for all
-// its recipients. Otherwise it counts those that were not, and reaches the error
-// of the first of them, and that of the context.
+// to yield, and those under way end as those of Send do. The error is nil if the
+// sequence was sent to its end and each message was accepted for all its
+// recipients. Otherwise it counts those that were not, and reaches the error of
+// the first of them, and that of the context.
 //
 // SendAll may be called concurrently. A panic in each is repeated in SendAll's
 // caller, when what was under way has ended.
@@ -152,10 +152,10 @@ func (b *batch) err() error {
 	var errs []error
 	switch {
 	case b.whole:
-	case b.ctx.Err() == nil && b.client.pool.isClosed():
-		errs = append(errs, fmt.Errorf("the sequence was not sent to its end: %w", errClientClosed()))
 	case b.stopped:
 		errs = append(errs, errors.New("the sequence was not sent to its end: the function that takes results did not return"))
+	case b.ctx.Err() == nil:
+		errs = append(errs, fmt.Errorf("the sequence was not sent to its end: %w", errClientClosed()))
 	default:
 		errs = append(errs, fmt.Errorf("the sequence was not sent to its end: %w", contextError(b.ctx)))
 	}

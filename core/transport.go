@@ -49,7 +49,8 @@ type Endpoint struct {
 	// "tcp" and "mail.example.com:587".
 	Network, Address string
 	// ServerName is the name that the server's certificate is verified against:
-	// the URL's host.
+	// the URL's host, or what the URL or the transport's configuration says in
+	// its place.
 	ServerName string
 	// Protocol is spoken on the stream.
 	Protocol Protocol
