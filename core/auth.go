@@ -29,51 +29,62 @@ func (s *Session) Auth(ctx context.Context, m Mechanism) error {
 	if s.state != stateReady {
 		return localError(StageAuth, fmt.Errorf("AUTH in a session that is %s", s.state), "call Hello first, and Reset to end a transaction")
 	}
-	set, err := newMechanismSet([]Mechanism{m})
+	set, err := newMechanismSet([]Mechanism{m}, s.config.LeastMechanism)
 	if err != nil {
 		return localError(StageAuth, err, "")
 	}
 	if err := s.checkTLS(); err != nil {
 		return err
 	}
-	if _, err := set.choose(s.peer, s.config.AllowInsecureAuth); err != nil {
+	if err := set.choose(s.peer, s.config.AllowInsecureAuth).err(s.peer); err != nil {
 		return err
 	}
 	return s.authenticate(ctx, m)
 }
 
-// authenticate runs one mechanism: RFC 4954 §4, for all mechanisms.
-func (s *Session) authenticate(ctx context.Context, m Mechanism) (err error) {
+// authenticate authenticates with one mechanism, and once more if that has
+// other credentials after a refusal.
+func (s *Session) authenticate(ctx context.Context, m Mechanism) error {
 	if s.peer.Mechanism != "" {
 		return localError(StageAuth, fmt.Errorf("the session is authenticated already, by %s", s.peer.Mechanism), "open another session for another identity")
 	}
+	again, err := s.runMechanism(ctx, m)
+	if again {
+		_, err = s.runMechanism(ctx, m)
+	}
+	return err
+}
+
+// runMechanism runs one mechanism once: RFC 4954 §4, for all mechanisms. It
+// reports whether it is to be run again after a refusal.
+func (s *Session) runMechanism(ctx context.Context, m Mechanism) (again bool, err error) {
 	defer contain(fmt.Sprintf("mechanism %s", m.Name()), &err)
 	run := authRun{s: s, ctx: ctx, name: m.Name()}
 	a, initial, err := m.Start(ctx, s.peer)
 	if err != nil {
-		return run.gaveUp(err)
+		return false, run.gaveUp(err)
 	}
 	if a == nil {
-		return localError(StageAuth, fmt.Errorf("mechanism %s started nothing", m.Name()), "Start returns an Authentication or an error")
+		return false, localError(StageAuth, fmt.Errorf("mechanism %s started nothing", m.Name()), "Start returns an Authentication or an error")
 	}
 	reply, err := run.begin(initial)
 	for challenges := 0; err == nil && reply.Code == 334; challenges++ {
 		if challenges == maxChallenges {
-			return run.cancel(fmt.Errorf("the server sent more than %d challenges", maxChallenges))
+			return false, run.cancel(fmt.Errorf("%w: it sent more than %d challenges", ErrProtocol, maxChallenges))
 		}
 		reply, err = run.answer(a, reply)
 	}
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case !reply.Positive():
-		return replyError(StageAuth, reply)
+		return run.refused(a, reply)
 	}
 	if err := a.Done(ctx); err != nil {
 		// The server did not prove who it is: nothing may be sent to it.
-		e := &Error{Stage: StageAuth, Class: Permanent, Err: fmt.Errorf("%s: the server was not authenticated: %w", m.Name(), err)}
+		e := &Error{Stage: StageAuth, Class: Permanent, Err: fmt.Errorf("%s: the server was not authenticated: %w", m.Name(), run.redact(err))}
 		s.conn.kill(e)
-		return e
+		return false, e
 	}
 	if e, ok := a.(Expirer); ok {
 		s.expires = e.Expires()
@@ -81,7 +92,7 @@ func (s *Session) authenticate(ctx context.Context, m Mechanism) (err error) {
 	peer := *s.peer
 	peer.Mechanism = m.Name()
 	s.peer = &peer
-	return nil
+	return false, nil
 }
 
 // authRun is one AUTH command and what follows it.
@@ -113,12 +124,12 @@ func (r *authRun) begin(initial []byte) (Reply, error) {
 func (r *authRun) answer(a Authentication, reply Reply) (Reply, error) {
 	challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(reply.Text))
 	if err != nil {
-		return Reply{}, r.cancel(errors.New("the server's challenge is not base64"))
+		return Reply{}, r.cancel(fmt.Errorf("%w: its challenge is not base64", ErrProtocol))
 	}
 	if r.waiting {
 		r.waiting = false
 		if len(challenge) > 0 {
-			return Reply{}, r.cancel(errors.New("the server sent a challenge where the initial response was due"))
+			return Reply{}, r.cancel(fmt.Errorf("%w: it sent a challenge where the initial response was due", ErrProtocol))
 		}
 		return r.respond(r.initial)
 	}
@@ -161,21 +172,87 @@ func (r *authRun) cancel(why error) error {
 	return gaveUp
 }
 
+// refused is the end by a reply 4yz or 5yz. It reports whether the mechanism has
+// other credentials to offer.
+func (r *authRun) refused(a Authentication, reply Reply) (again bool, err error) {
+	e := authError(reply, r.s.peer)
+	if h, ok := a.(RefusalHandler); ok {
+		again = h.Refused(r.ctx, e)
+		e.Stage, e.Reply = StageAuth, reply
+		if e.Err != nil {
+			e.Err = r.redact(e.Err)
+		}
+	}
+	return again && e.Class == Permanent && r.s.conn.over() == nil && r.ctx.Err() == nil, e
+}
+
+// authError tells the replies of RFC 4954 §6 apart.
+func authError(reply Reply, peer *Peer) *Error {
+	e := replyError(StageAuth, reply)
+	switch reply.Code {
+	case 432:
+		e.Hint = "the server wants to see the password once, in PLAIN under TLS, before it takes this mechanism"
+	case 503:
+		e.Hint = "the server does not expect AUTH here: it may be off for this port or client"
+	case 504, 534:
+		e.Err = ErrMechanismRefused
+		e.Hint = "configure another mechanism: 534 asks for a stronger one"
+	case 530, 538:
+		if peer.TLS == nil {
+			e.Err = ErrTLSRequired
+			e.Hint = "the server wants TLS first: use smtps, or STARTTLS by Config.TLSPolicy"
+		}
+	case 535:
+		e.Err = ErrCredentials
+		e.Hint = "check user name and password; some servers want an application's own password, or a token"
+	}
+	return e
+}
+
 // gaveUp is the error of a mechanism.
 func (r *authRun) gaveUp(err error) error {
 	if r.ctx.Err() != nil {
 		return &Error{Stage: StageAuth, Class: Temporary, Err: fmt.Errorf("%s: %w", r.name, contextError(r.ctx))}
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
-		return e
+		shown := *e
+		if e.Err != nil {
+			shown.Err = r.redact(e.Err)
+		}
+		return &shown
 	}
-	return &Error{Stage: StageAuth, Class: ClassOf(err), Err: fmt.Errorf("%s: %w", r.name, err)}
+	return &Error{Stage: StageAuth, Class: ClassOf(err), Err: fmt.Errorf("%s: %w", r.name, r.redact(err))}
 }
+
+// redact removes from an error of the mechanism what it repeats of the
+// credentials.
+func (r *authRun) redact(err error) error {
+	text := err.Error()
+	shown := (&secret{parts: &r.secrets}).redact(Reply{Text: text}).Text
+	if shown == text {
+		return err
+	}
+	return &redactedError{shown, func(target error) bool { return errors.Is(err, target) }}
+}
+
+// redactedError is an error whose own text must not be seen. What it wraps is
+// kept in a function, where nothing prints it.
+type redactedError struct {
+	text string
+	is   func(target error) bool
+}
+
+func (e *redactedError) Error() string        { return e.text }
+func (e *redactedError) Is(target error) bool { return e.is(target) }
 
 // encode returns a response in base64 and remembers both forms.
 func (r *authRun) encode(response []byte) []byte {
 	encoded := base64.StdEncoding.AppendEncode(nil, response)
 	r.secrets = append(r.secrets, encoded, response)
-	r.secrets = append(r.secrets, bytes.Split(response, []byte{0})...) // PLAIN's parts
+	// What a server may repeat alone: PLAIN's parts, and OAuth's token, which
+	// stands behind "auth=Bearer ".
+	for part := range bytes.FieldsFuncSeq(response, func(c rune) bool { return c < ' ' }) {
+		r.secrets = append(r.secrets, part, part[bytes.LastIndexByte(part, ' ')+1:])
+	}
 	return encoded
 }

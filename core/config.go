@@ -23,10 +23,20 @@ type Config struct {
 	// transport.Standard(). Two for one scheme are an error.
 	Transports []Transport
 	// Auth is the mechanisms, with their credentials, in order of preference:
-	// the first that the server offers is used. With at least one, a client's
+	// the first that the server offers and that may be used with it is used,
+	// and when it is refused, no other is tried. With at least one, a client's
 	// session that cannot authenticate is not used. Normally
 	// mechanisms.Password(user, password).
 	Auth []Mechanism
+	// LeastMechanism is the name of the weakest mechanism that may be used, by
+	// the order of [CompareStrength]: "SCRAM-SHA-256" keeps a client from
+	// showing the password whatever a server offers. Mechanisms that the order
+	// does not know may always be used. Empty allows all.
+	LeastMechanism string
+	// AuthFallback has the next mechanism tried when the server refuses one for
+	// good, as Python's smtplib does. A server, or who has taken its place, that
+	// refuses the good ones is shown the password then.
+	AuthFallback bool
 	// Interceptors wrap the work of the client, the first outermost.
 	Interceptors []Interceptor
 
@@ -109,7 +119,7 @@ type settings struct {
 	Config
 	transport Transport
 	endpoint  Endpoint
-	auth      mechanismSet
+	auth      *mechanismSet
 	policy    TLSPolicy
 
 	// noChunking is set for good when the server has announced CHUNKING and
@@ -140,7 +150,7 @@ func (config Config) check() (*settings, error) {
 		}
 		return nil, configError(err)
 	}
-	if s.auth, err = newMechanismSet(config.Auth); err != nil {
+	if s.auth, err = newMechanismSet(config.Auth, config.LeastMechanism); err != nil {
 		return nil, configError(err)
 	}
 	if config.LocalName != "" && !validHelloName(config.LocalName) {

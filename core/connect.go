@@ -16,6 +16,9 @@ type Connect struct {
 	// Steps is what was done, in order, once next has returned. The last one
 	// has the error, if there was one.
 	Steps []Step
+	// Choice is which mechanism was chosen to authenticate with, and why, once
+	// next has returned. It is zero if it did not come to that.
+	Choice Choice
 
 	session *Session
 	full    bool // not only the greeting
@@ -94,19 +97,31 @@ func (c *Connect) converse(ctx context.Context) error {
 	if err := s.checkTLS(); err != nil {
 		return c.step("tls", func() error { return err })
 	}
-	if len(s.config.auth) == 0 {
+	if len(s.config.auth.list) == 0 {
 		return nil
 	}
-	var mechanism string
-	err := c.step("auth", func() error {
-		m, err := s.config.auth.choose(s.peer, s.config.AllowInsecureAuth)
-		if err != nil {
-			return err
+	c.Choice = s.config.auth.choose(s.peer, s.config.AllowInsecureAuth)
+	if err := c.Choice.err(s.peer); err != nil {
+		return c.step("auth", func() error { return err })
+	}
+	return c.authenticate(ctx)
+}
+
+// authenticate uses the mechanism of the choice, and if the configuration says
+// so, those behind it when the server refuses it.
+func (c *Connect) authenticate(ctx context.Context) (err error) {
+	s := c.session
+	for _, candidate := range c.Choice.Candidates {
+		if candidate.Err != nil {
+			continue
 		}
-		mechanism = m.Name()
-		return s.authenticate(ctx, m)
-	})
-	c.Steps[len(c.Steps)-1].Mechanism = mechanism
+		err = c.step("auth", func() error { return s.authenticate(ctx, candidate.Mechanism) })
+		c.Steps[len(c.Steps)-1].Mechanism = candidate.Mechanism.Name()
+		refused := errors.Is(err, ErrAuthentication) && ClassOf(err) == Permanent && s.conn.over() == nil
+		if !refused || !s.config.AuthFallback {
+			break
+		}
+	}
 	return err
 }
 

@@ -94,6 +94,18 @@ var (
 	ErrContentRefused = errors.New("content refused")
 )
 
+// Why a server refused AUTH, as far as its code tells (RFC 4954 §6). Each error
+// of these kinds is of the kind ErrAuthentication too; one that a server without
+// TLS refuses with 530 or 538 is of the kind ErrTLSRequired.
+var (
+	// ErrCredentials: 535, the user name or the password is wrong, or the token
+	// no longer good. The same will be refused again.
+	ErrCredentials = errors.New("the server does not accept the credentials")
+	// ErrMechanismRefused: 504 or 534, the server wants another mechanism, or a
+	// stronger one.
+	ErrMechanismRefused = errors.New("the server does not accept the mechanism")
+)
+
 // Other sentinels.
 var (
 	// ErrClosed: the client or session was closed by its owner.
@@ -246,13 +258,14 @@ func protocolError(stage Stage, format string, args ...any) *Error {
 }
 
 // ClassOf returns what any error means for another try: an [*Error] says so
-// itself, an end of the context or of the network is temporary, and whatever
+// itself, an end of the context or of the network is temporary, and so is a
+// violation of the protocol by the server, and whatever
 // else an interceptor or a body returns is this side's.
 func ClassOf(err error) Class {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Class
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrDisconnected) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrDisconnected) || errors.Is(err, ErrProtocol) {
 		return Temporary
 	}
 	// Not any net.Error: a file that does not exist is one too.

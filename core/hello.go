@@ -57,7 +57,7 @@ func (s *Session) helo(ctx context.Context, verb string, refusal Reply) (Reply, 
 	case verb == "LHLO":
 		refused.Hint = "is this an LMTP server? SMTP servers are reached with the smtp scheme"
 		return Reply{}, refused
-	case s.peer.TLS != nil, s.config.policy == TLSRequired, len(s.config.auth) > 0:
+	case s.peer.TLS != nil, s.config.policy == TLSRequired, len(s.config.auth.list) > 0:
 		refused.Hint = "without EHLO there is neither STARTTLS nor AUTH, and the configuration requires one of them"
 		return Reply{}, refused
 	}

@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -61,6 +60,24 @@ type Checker interface {
 	Check() error
 }
 
+// PeerChecker is implemented by a mechanism that not every server suits: that
+// needs TLS, say, or a client certificate that was asked for.
+type PeerChecker interface {
+	// CheckPeer returns why the mechanism cannot work with this server: the
+	// next one is chosen then. It opens nothing.
+	CheckPeer(peer *Peer) error
+}
+
+// RefusalHandler is implemented by an [Authentication] that wants to know when
+// the server refuses it: because a token that was kept is no longer good, say.
+type RefusalHandler interface {
+	// Refused is told of a reply 4yz or 5yz. It may set the Err and the Hint of
+	// refusal, if it knows more than the reply says. It reports whether the
+	// mechanism, started anew, has other credentials to offer: that is done once
+	// then, if the refusal is permanent and the session lives.
+	Refused(ctx context.Context, refusal *Error) (again bool)
+}
+
 func keepsSecret(m Mechanism) bool {
 	k, ok := m.(SecretKeeper)
 	return ok && k.KeepsSecret()
@@ -68,10 +85,17 @@ func keepsSecret(m Mechanism) bool {
 
 // mechanismSet is the registry of a client: its mechanisms in order of
 // preference.
-type mechanismSet []Mechanism
+type mechanismSet struct {
+	list  []Mechanism
+	least int // rank of the weakest that may be used; negative for any
+}
 
-func newMechanismSet(list []Mechanism) (_ mechanismSet, err error) {
+func newMechanismSet(list []Mechanism, least string) (_ *mechanismSet, err error) {
 	defer contain("a mechanism", &err)
+	set := &mechanismSet{list: list, least: rank(least)}
+	if least != "" && set.least < 0 {
+		return nil, fmt.Errorf("Config.LeastMechanism %q has no place in the order of mechanisms: use one that CompareStrength lists", least)
+	}
 	seen := make(map[string]Mechanism, len(list))
 	for n, m := range list {
 		if m == nil {
@@ -91,7 +115,7 @@ func newMechanismSet(list []Mechanism) (_ mechanismSet, err error) {
 			}
 		}
 	}
-	return list, nil
+	return set, nil
 }
 
 func validMechanismName(name string) bool {
@@ -102,43 +126,6 @@ func validMechanismName(name string) bool {
 		}
 	}
 	return name != "" && len(name) <= 20
-}
-
-// names lists the mechanisms for an error.
-func (set mechanismSet) names() string {
-	var names []string
-	for _, m := range set {
-		names = append(names, m.Name())
-	}
-	return strings.Join(names, " ")
-}
-
-// choose returns the first mechanism that the peer offers and that may be used
-// on this connection.
-func (set mechanismSet) choose(peer *Peer, allowInsecure bool) (Mechanism, error) {
-	if !peer.Extensions.Has("AUTH") {
-		err := fmt.Errorf("%w: it announces no AUTH", ErrNotSupported)
-		hint := "check the port: submission servers offer AUTH on 587 and 465, often only after STARTTLS"
-		return nil, &Error{Stage: StageAuth, Class: Permanent, Err: err, Hint: hint}
-	}
-	offered := peer.Extensions.Mechanisms()
-	var insecure Mechanism
-	for _, m := range set {
-		for _, name := range offered {
-			if name != m.Name() {
-				continue
-			}
-			if allowInsecure || keepsSecret(m) || peer.Secure() {
-				return m, nil
-			}
-			insecure = m
-		}
-	}
-	if insecure != nil {
-		return nil, insecureMechanism(insecure)
-	}
-	err := fmt.Errorf("%w: no common mechanism: it offers %s, configured are %s", ErrNotSupported, strings.Join(offered, " "), set.names())
-	return nil, &Error{Stage: StageAuth, Class: Permanent, Err: err, Hint: "configure one that the server offers"}
 }
 
 // insecureMechanism refuses to show a secret to whoever listens, RFC 4954 §4.

@@ -86,7 +86,7 @@ func TestSmtplib_27_challengesWithoutEndAreCancelled(t *testing.T) {
 		return []byte("y"), nil
 	}
 	s, open := mustHello(t, offersAuth("X-OWN")+"C: AUTH X-OWN\n"+strings.Repeat("S: 334\nC: eQ==\n", 10)+"S: 334\nC: *\nS: 501 cancelled\nC: NOOP\nS: 250 ok\n")
-	if e := hasError(t, s.Auth(t.Context(), mechanisms.Func("X-OWN", yes)), core.StageAuth, core.Local, nil); !strings.Contains(e.Error(), "more than 10 challenges") {
+	if e := hasError(t, s.Auth(t.Context(), mechanisms.Func("X-OWN", yes)), core.StageAuth, core.Temporary, core.ErrProtocol); !strings.Contains(e.Error(), "more than 10 challenges") {
 		t.Errorf("error %q", e)
 	}
 	if err := s.Noop(t.Context()); err != nil {

@@ -24,19 +24,10 @@ type Mechanism struct {
 // implements it, or a []core.Mechanism, which may be empty; and an error if it
 // can fail. Its parameters come from the application.
 //
-// The client uses the first mechanism that the server offers. Those in
-// core.Config.Auth come first, in their order. Then come mechanisms that are not
-// in the list below, by name: to add one is to want it used. Then the known
-// ones, the strongest first:
-//
-//	EXTERNAL
-//	SCRAM-SHA-512-PLUS, SCRAM-SHA-256-PLUS, SCRAM-SHA-1-PLUS
-//	GS2-KRB5-PLUS, GS2-KRB5, GSSAPI, GSS-SPNEGO
-//	SCRAM-SHA-512, SCRAM-SHA-256, SCRAM-SHA-1
-//	OAUTHBEARER, XOAUTH2
-//	NTLM, DIGEST-MD5, CRAM-MD5
-//	PLAIN, LOGIN
-//	ANONYMOUS
+// The client uses the first mechanism that the server offers and that may be
+// used with it. Those in core.Config.Auth come first, in their order, then those
+// that were added, in the order of [core.CompareStrength]: an application's own
+// ones, by name, and then the known ones, the strongest first.
 func AsMechanism(constructor any) fx.Option {
 	from, err := inspect(constructor, "AsMechanism", wanted[core.Mechanism](), wanted[[]core.Mechanism]())
 	if err != nil {
@@ -46,22 +37,6 @@ func AsMechanism(constructor any) fx.Option {
 }
 
 func (m Mechanism) origin() string { return originOr(m.Origin) }
-
-// strength is the order of known mechanisms.
-var strength = [...]string{
-	"EXTERNAL",                                                     // proven by TLS, nothing is sent
-	"SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", // bound to the TLS channel
-	"GS2-KRB5-PLUS", "GS2-KRB5", "GSSAPI", "GSS-SPNEGO",
-	"SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1",
-	"OAUTHBEARER", "XOAUTH2", // a secret is shown, but one that expires
-	"NTLM", "DIGEST-MD5", "CRAM-MD5", // no secret is shown, but a weak proof of it
-	"PLAIN", "LOGIN", // the password is shown
-	"ANONYMOUS",
-}
-
-// rank returns the place of a mechanism in the order; it is negative for one
-// that is not known.
-func rank(m Mechanism) int { return slices.Index(strength[:], m.Name()) }
 
 // mergeMechanisms puts the group's mechanisms in order behind those of the
 // configuration.
@@ -80,7 +55,7 @@ func mergeMechanisms(configured []core.Mechanism, group []Mechanism) ([]core.Mec
 		}
 	}
 	ordered := slices.SortedFunc(slices.Values(group), func(a, b Mechanism) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Name(), b.Name()), cmp.Compare(a.Origin, b.Origin))
+		return cmp.Or(core.CompareStrength(a.Name(), b.Name()), cmp.Compare(a.Origin, b.Origin))
 	})
 	all := configured[:len(configured):len(configured)]
 	for _, m := range ordered {
