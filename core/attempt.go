@@ -31,7 +31,8 @@ func (a *Attempt) Recipients() []int { return a.t.due }
 // of this attempt are settled once next has returned. It must not be changed.
 func (a *Attempt) Results() []RecipientResult { return a.delivery.receipt.Recipients }
 
-// Endpoint returns the endpoint of the session.
+// Endpoint returns the endpoint of the session. It may be another one after next
+// if the session turned out dead and was replaced.
 func (a *Attempt) Endpoint() Endpoint { return a.session.config.endpoint }
 
 // ContentSize returns how many octets the content has, once next has returned:
@@ -82,7 +83,11 @@ func sendAttempt(ctx context.Context, a *Attempt) error {
 // replace gives the session back and gets another one.
 func (a *Attempt) replace(ctx context.Context) error {
 	a.holds = false
-	s, kept, err := a.delivery.client.pool.replace(ctx, a.session)
+	p := a.session.pool
+	s, kept, err := p.replace(ctx, a.session)
+	if err != nil {
+		s, kept, err = a.delivery.client.endpoints.elsewhere(ctx, p, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -168,7 +173,13 @@ func (d *Delivery) attempt(ctx context.Context, s *Session, kept bool) error {
 	}
 	defer func() {
 		if a.holds {
-			d.client.pool.put(a.session)
+			a.session.pool.put(a.session)
+		}
+	}()
+	defer func() {
+		d.last, d.shunned = a.session.config, nil
+		if errors.Is(a.session.conn.over(), ErrDisconnected) {
+			d.shunned = a.session.pool
 		}
 	}()
 	err := a.once.end("attempt", s.pipeline.attempt(ctx, a), interrupt)

@@ -6,20 +6,19 @@ import (
 	"time"
 )
 
-// Client delivers messages to one endpoint: it keeps a few sessions and runs
-// every message through its pipeline. It is safe for concurrent use. Close it
+// Client delivers messages to an endpoint, or to one of several: it keeps a few
+// sessions and runs every message through its pipeline. It is safe for concurrent use. Close it
 // when it is no longer needed.
 type Client struct {
-	settings *settings
-	pipeline *pipeline
-	pool     *pool
+	pipeline  *pipeline
+	endpoints *endpoints
 }
 
 // NewClient checks the configuration and returns a client. It opens nothing:
 // the first message does. The error is an [*Error] of the stage config and says
 // what to change.
 func NewClient(config Config) (*Client, error) {
-	settings, err := config.check()
+	list, err := config.check()
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +26,14 @@ func NewClient(config Config) (*Client, error) {
 	if err != nil {
 		return nil, configError(err)
 	}
-	return &Client{settings: settings, pipeline: p, pool: newPool(settings, p)}, nil
+	if len(list) > 1 && p.breaker == nil {
+		return nil, configError(errors.New("Config.Endpoints has several endpoints, and no interceptor has a Breaker, without which every message tries those that are down: add the one of package middleware/breaker"))
+	}
+	e, err := newEndpoints(list, p)
+	if err != nil {
+		return nil, configError(err)
+	}
+	return &Client{pipeline: p, endpoints: e}, nil
 }
 
 // Send delivers a message and says what became of it for each recipient.
@@ -95,7 +101,7 @@ func (c *Client) Pipeline() []string { return append([]string(nil), c.pipeline.n
 // its message is done, for which Close does not wait: see [Client.Shutdown]. It
 // may be called more than once.
 func (c *Client) Close() error {
-	c.pool.close()
+	c.endpoints.close()
 	return nil
 }
 
@@ -109,4 +115,4 @@ func (c *Client) Close() error {
 // deferred with [ErrClosed]; one that waits for its next attempt does so when the
 // wait is over, so end its context if that may be long. SendAll takes no further
 // message.
-func (c *Client) Shutdown(ctx context.Context) error { return c.pool.shutdown(ctx) }
+func (c *Client) Shutdown(ctx context.Context) error { return c.endpoints.shutdown(ctx) }

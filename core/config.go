@@ -13,12 +13,25 @@ import (
 )
 
 // Config says how to reach a server and what stands between the caller and the
-// wire. Endpoint and Transports are required; the zero value of everything else
+// wire. Transports and an Endpoint are required; the zero value of everything else
 // is safe.
 type Config struct {
 	// Endpoint is the server's URL: "smtp://host:587", "smtps://host". Its
 	// scheme chooses the transport. Credentials do not belong in it.
 	Endpoint string
+	// Endpoints is the URLs of several servers, in place of Endpoint, any of
+	// which takes any message. All else that is configured holds for each of
+	// them; MaxSessions and the like for each on its own. A client needs an
+	// interceptor with a Breaker then, normally that of middleware/breaker.
+	//
+	// When no session with one of them can be opened the next one is tried; a
+	// refusal of the message is final, and so is one of the credentials. When a
+	// session breaks, the next attempt for the message, if there is one, begins
+	// elsewhere.
+	Endpoints []string
+	// EndpointPolicy says which of several endpoints a message is given to. Zero
+	// is FailOver: the first one that works.
+	EndpointPolicy EndpointPolicy
 	// Transports are those that an endpoint's scheme may choose, normally
 	// transport.Standard(). Two for one scheme are an error.
 	Transports []Transport
@@ -70,8 +83,8 @@ type Config struct {
 	// Timeouts bounds each stage.
 	Timeouts Timeouts
 
-	// MaxSessions is how many sessions a client has at most; further sends
-	// wait. Zero means 4.
+	// MaxSessions is how many sessions a client has at most with an endpoint;
+	// further sends wait. Zero means 4.
 	MaxSessions int
 	// PipelineDepth is how many messages may share a session of a client at a
 	// time. Zero and 1 mean that each has one to itself.
@@ -135,15 +148,44 @@ func (s *settings) masked() []string {
 	return s.MaskExtensions
 }
 
-// check refuses what cannot work, before anything is opened.
-func (config Config) check() (*settings, error) {
-	s := &settings{Config: config}
+// check refuses what cannot work, before anything is opened. It returns the
+// settings for each endpoint.
+func (config Config) check() ([]*settings, error) {
 	transports, err := newTransportSet(config.Transports)
 	if err != nil {
 		return nil, configError(err)
 	}
-	if s.transport, s.endpoint, err = transports.resolve(config.Endpoint); err != nil {
-		if strings.Contains(config.Endpoint, "@") {
+	urls := config.Endpoints
+	switch {
+	case len(urls) == 0:
+		urls = []string{config.Endpoint}
+	case config.Endpoint != "":
+		return nil, configError(errors.New("Config.Endpoint and Config.Endpoints are both set: use one of them"))
+	}
+	if config.EndpointPolicy > LeastLoaded {
+		return nil, configError(fmt.Errorf("Config.EndpointPolicy %d does not exist", config.EndpointPolicy))
+	}
+	var list []*settings
+	for n, url := range urls {
+		if slices.Contains(urls[:n], url) {
+			return nil, configError(fmt.Errorf("endpoint %d of Config.Endpoints stands there twice", n))
+		}
+		s, err := config.checkFor(url, transports)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+// checkFor is check for one endpoint.
+func (config Config) checkFor(url string, transports transportSet) (*settings, error) {
+	config.Endpoint = url
+	s := &settings{Config: config}
+	var err error
+	if s.transport, s.endpoint, err = transports.resolve(url); err != nil {
+		if strings.Contains(url, "@") {
 			// Errors are logged, and there are more ways to write a password
 			// into a URL than a parser recognises.
 			err = errors.New("Config.Endpoint is no URL for these transports, and is not repeated here because it has an @: put credentials into Config.Auth, where they stay out of logs, and write it as smtp://host:port")

@@ -21,6 +21,9 @@ type Delivery struct {
 	receipt *Receipt
 	content settledContent
 
+	last    *settings // of the last attempt's endpoint
+	shunned *pool     // on which the session of the last attempt has broken
+
 	// running is held while deliver runs; ended is set when the chain has
 	// returned.
 	running sync.Mutex
@@ -40,8 +43,14 @@ func (d *Delivery) Message() *Message { return d.message }
 // Receipt returns the outcomes so far. It must not be changed.
 func (d *Delivery) Receipt() *Receipt { return d.receipt }
 
-// Endpoint returns the endpoint that the client sends to.
-func (d *Delivery) Endpoint() Endpoint { return d.client.settings.endpoint }
+// Endpoint returns the endpoint of the last attempt. Before the first one it is
+// the first of those that the client has.
+func (d *Delivery) Endpoint() Endpoint {
+	if d.last != nil {
+		return d.last.endpoint
+	}
+	return d.client.endpoints.pools[0].settings.endpoint
+}
 
 // Refuse settles the i-th recipient of the message without sending it anything,
 // because of err: a suppression list, say. The class of an [*Error] decides
@@ -104,7 +113,7 @@ func deliver(ctx context.Context, d *Delivery) error {
 // try does one attempt, for as many of the recipients as one transaction may
 // have, and returns those for whom another one is due at once.
 func (d *Delivery) try(ctx context.Context, due []int) (rest []int, err error) {
-	s, kept, err := d.client.pool.get(ctx)
+	s, kept, err := d.client.endpoints.get(ctx, d.shunned)
 	if err != nil {
 		for _, i := range due {
 			r := &d.receipt.Recipients[i]

@@ -64,10 +64,15 @@ type Interceptor struct {
 	// or reorder commands.
 	Exchange func(next ExchangeFunc) ExchangeFunc
 
-	// Pool is told what happens to the client's sessions, one event at a time
-	// and in order. It runs in whatever goroutine made it happen, and must not
+	// Pool is told what happens to the client's sessions, for each endpoint one
+	// event at a time and in order. It runs in whatever goroutine made it happen, and must not
 	// block. No delivery fails by a panic in it, and nobody hears of that.
 	Pool func(PoolEvent)
+
+	// Breaker returns a circuit breaker for an endpoint of the client. It is
+	// called once for each when the client is made. At most one interceptor of a
+	// client has it.
+	Breaker func(Endpoint) Breaker
 
 	// Signs says that Content signs what it is given, so that no later
 	// interceptor may change it: one that has Content and does not sign itself
@@ -87,8 +92,9 @@ type pipeline struct {
 	// strangers and can be reused.
 	wrapsAttempt, wrapsContent, wrapsExchange bool
 
-	pool  []func(PoolEvent)
-	names []string
+	pool    []func(PoolEvent)
+	breaker func(Endpoint) Breaker // or nil
+	names   []string
 }
 
 // newPipeline checks the interceptors and builds the chains.
@@ -112,6 +118,9 @@ func newPipeline(interceptors []Interceptor) (*pipeline, error) {
 				i.Pool(e)
 			})
 		}
+		if i.Breaker != nil {
+			p.breaker = i.Breaker
+		}
 		p.wrapsAttempt = p.wrapsAttempt || i.Attempt != nil
 		p.wrapsContent = p.wrapsContent || i.Content != nil
 		p.wrapsExchange = p.wrapsExchange || i.Exchange != nil
@@ -121,7 +130,7 @@ func newPipeline(interceptors []Interceptor) (*pipeline, error) {
 
 func checkInterceptors(interceptors []Interceptor) error {
 	seen := make(map[string]bool, len(interceptors))
-	signer := ""
+	signer, breaker := "", ""
 	for n, i := range interceptors {
 		switch {
 		case i.Name == "":
@@ -130,14 +139,19 @@ func checkInterceptors(interceptors []Interceptor) error {
 			return fmt.Errorf("interceptor %d has the name %q: use printable ASCII, it stands in errors and traces", n, i.Name)
 		case seen[i.Name]:
 			return fmt.Errorf("two interceptors are named %q: give each its own name", i.Name)
-		case i.Delivery == nil && i.Attempt == nil && i.Content == nil && i.Connect == nil && i.Exchange == nil && i.Pool == nil:
-			return fmt.Errorf("interceptor %q has no function: set Delivery, Attempt, Content, Connect, Exchange or Pool", i.Name)
+		case i.Delivery == nil && i.Attempt == nil && i.Content == nil && i.Connect == nil && i.Exchange == nil && i.Pool == nil && i.Breaker == nil:
+			return fmt.Errorf("interceptor %q has no function: set Delivery, Attempt, Content, Connect, Exchange, Pool or Breaker", i.Name)
+		case breaker != "" && i.Breaker != nil:
+			return fmt.Errorf("interceptors %q and %q both have a Breaker: a client has one for each endpoint", breaker, i.Name)
 		case i.Signs && i.Content == nil:
 			return fmt.Errorf("interceptor %q has Signs set and no Content function: only content can be signed", i.Name)
 		case signer != "" && i.Content != nil && !i.Signs:
 			return fmt.Errorf("interceptor %q changes content after %q has signed it: put it before %q", i.Name, signer, signer)
 		}
 		seen[i.Name] = true
+		if i.Breaker != nil {
+			breaker = i.Name
+		}
 		if i.Signs {
 			signer = i.Name
 		}

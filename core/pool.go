@@ -2,9 +2,11 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,6 +37,10 @@ type pool struct {
 	stats    Stats
 	events   []PoolEvent // to be told
 	telling  bool        // somebody is at it
+
+	breaker Breaker               // or nil
+	resting atomic.Bool           // it has said so
+	failure atomic.Pointer[error] // the last one that it was told of
 }
 
 // waiter is somebody who waits for a session.
@@ -61,8 +67,8 @@ type turn struct {
 // then, and nobody has to wonder whether the message was accepted.
 const steadyUse = time.Second
 
-func newPool(settings *settings, pipeline *pipeline) *pool {
-	p := &pool{settings: settings, pipeline: pipeline, live: make(map[*Session]struct{})}
+func newPool(settings *settings, pipeline *pipeline, breaker Breaker) *pool {
+	p := &pool{settings: settings, pipeline: pipeline, breaker: breaker, live: make(map[*Session]struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.changed = sync.NewCond(&p.mu)
 	p.stats.MaxSessions = settings.MaxSessions
@@ -72,6 +78,7 @@ func newPool(settings *settings, pipeline *pipeline) *pool {
 // get returns a session that is ready for a transaction, and whether it was
 // used before. The caller gives it back with put.
 func (p *pool) get(ctx context.Context) (s *Session, kept bool, err error) {
+	p.look()
 	p.mu.Lock()
 	for len(p.idle) > 0 && !p.closed {
 		s := p.unpark(len(p.idle) - 1)
@@ -182,8 +189,9 @@ func (p *pool) serve() {
 		case p.adopt(w):
 			i++
 			continue
-		case p.open < p.settings.MaxSessions:
-			p.dial(w)
+		case p.open < p.settings.MaxSessions && (p.open == 0 || w.fresh || !p.resting.Load()):
+			// With no session there is nothing to wait for, so the breaker is asked.
+			p.dial(w.ctx, w)
 			i++
 			continue
 		default:
@@ -217,17 +225,24 @@ func (p *pool) adopt(w *waiter) bool {
 }
 
 // dial has a session opened for a waiter, or for whoever is first when it is
-// there.
-func (p *pool) dial(w *waiter) {
+// there. The values of ctx count, not its end.
+func (p *pool) dial(ctx context.Context, w *waiter) {
 	d := &dial{w: w}
-	w.dial = d
+	if w != nil {
+		w.dial = d
+	}
 	p.open++
 	p.dials = append(p.dials, d)
 	p.running.Go(func() {
-		ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		defer cancel()
 		defer context.AfterFunc(p.ctx, cancel)()
-		s, err := connectSession(ctx, p.settings, p.pipeline, true)
+		done, err := p.allow()
+		var s *Session
+		if err == nil {
+			s, err = connectSession(ctx, p.settings, p.pipeline, true)
+			done(err)
+		}
 		p.mu.Lock()
 		defer p.unlock()
 		p.opened(d, s, err)
@@ -244,8 +259,10 @@ func (p *pool) opened(d *dial, s *Session, err error) {
 	}
 	if err != nil {
 		p.open--
-		p.stats.Failed++
-		p.note(PoolEvent{Kind: SessionFailed, Err: err})
+		if !errors.Is(err, ErrResting) {
+			p.stats.Failed++
+			p.note(PoolEvent{Kind: SessionFailed, Err: err})
+		}
 		if i := slices.Index(p.waiting, w); i >= 0 {
 			p.dismiss(i).turn <- turn{err: err}
 		}

@@ -22,7 +22,7 @@ type Result struct {
 }
 
 // SendAll sends the messages of a sequence, several at a time: as many as
-// MaxSessions times PipelineDepth allow. It calls each, if that is not nil, with
+// MaxSessions times PipelineDepth allow, with each endpoint. It calls each, if that is not nil, with
 // one result for every message that it took from the sequence, in the order of
 // completion, one call at a time, from goroutines of its own; it has returned
 // from all of them when SendAll returns.
@@ -71,11 +71,14 @@ func (b *batch) run(messages iter.Seq[*Message]) {
 	if b.ctx.Err() != nil {
 		return
 	}
-	most := b.client.settings.MaxSessions * max(b.client.settings.PipelineDepth, 1)
+	most := 0
+	for _, p := range b.client.endpoints.pools {
+		most += p.settings.MaxSessions * max(p.settings.PipelineDepth, 1)
+	}
 	for m := range messages {
 		job := Result{Index: b.taken, Message: m}
 		b.taken++
-		if !b.hand(job, &workers, &most) || b.ctx.Err() != nil || b.client.pool.isClosed() {
+		if !b.hand(job, &workers, &most) || b.ctx.Err() != nil || b.client.endpoints.isClosed() {
 			return
 		}
 	}

@@ -65,13 +65,14 @@ var stateNames = [...]string{"connected", "greeted", "ready", "in a transaction 
 
 func (s sessionState) String() string { return stateNames[s] }
 
-// Dial connects to the endpoint and reads the greeting. With implicit TLS it
+// Dial connects to the endpoint, or to the first of several that can be reached,
+// and reads the greeting. With implicit TLS it
 // does the handshake too. Of the configuration's interceptors those run that
 // wrap Connect or Exchange; Auth is not used: see [Session.Auth].
 //
 // The error is an [*Error] of the stage config, connect or tls.
 func Dial(ctx context.Context, config Config) (*Session, error) {
-	settings, err := config.check()
+	list, err := config.check()
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +80,15 @@ func Dial(ctx context.Context, config Config) (*Session, error) {
 	if err != nil {
 		return nil, configError(err)
 	}
-	return connectSession(ctx, settings, p, false)
+	var errs []error
+	for _, settings := range list {
+		s, err := connectSession(ctx, settings, p, false)
+		if err == nil || ctx.Err() != nil {
+			return s, err
+		}
+		errs = append(errs, err)
+	}
+	return nil, everywhere(errs)
 }
 
 // connectSession runs the connect chain.

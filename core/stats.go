@@ -24,10 +24,47 @@ type Stats struct {
 	Waited time.Duration
 }
 
-// Stats returns the statistics of the client's sessions. It costs little and may
-// be called at any time.
+// Stats returns the statistics of the client's sessions, with all endpoints
+// together. It costs little and may be called at any time.
 func (c *Client) Stats() Stats {
-	p := c.pool
+	var all Stats
+	for _, p := range c.endpoints.pools {
+		s := p.snapshot()
+		all.MaxSessions += s.MaxSessions
+		all.Open += s.Open
+		all.Idle += s.Idle
+		all.InUse += s.InUse
+		all.Opening += s.Opening
+		all.Messages += s.Messages
+		all.Waiting += s.Waiting
+		all.Opened += s.Opened
+		all.Failed += s.Failed
+		all.Closed += s.Closed
+		all.Waits += s.Waits
+		all.Waited += s.Waited
+	}
+	return all
+}
+
+// EndpointStats is what a client is doing with one of its endpoints.
+type EndpointStats struct {
+	Endpoint Endpoint
+	// State is how the breaker finds it; closed if there is none.
+	State BreakerState
+	Stats
+}
+
+// Endpoints returns the statistics of each endpoint, in the order of the
+// configuration.
+func (c *Client) Endpoints() []EndpointStats {
+	var list []EndpointStats
+	for _, p := range c.endpoints.pools {
+		list = append(list, EndpointStats{p.settings.endpoint, p.state(), p.snapshot()})
+	}
+	return list
+}
+
+func (p *pool) snapshot() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.stats

@@ -23,7 +23,7 @@ func (t *observer) attempt(next core.AttemptFunc) core.AttemptFunc {
 		begun := time.Now()
 		err = errAborted // unless next returns
 		defer func() {
-			t.attempted(ctx, span, s, a, err, time.Since(begun))
+			t.attempted(ctx, span, t.endedWith(a.Endpoint(), s, span), a, err, time.Since(begun))
 			span.End()
 		}()
 		return next(ctx, a)

@@ -30,7 +30,7 @@ func (t *observer) delivery(next core.DeliverFunc) core.DeliverFunc {
 		begun := time.Now()
 		err = errAborted // unless next returns
 		defer func() {
-			t.delivered(ctx, span, s, d, err, size, time.Since(begun))
+			t.delivered(ctx, span, t.endedWith(d.Endpoint(), s, span), d, err, size, time.Since(begun))
 			span.End()
 		}()
 		return next(ctx, d)

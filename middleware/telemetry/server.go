@@ -30,11 +30,25 @@ type server struct {
 
 // serverOf returns what is known of an endpoint.
 func (t *observer) serverOf(e core.Endpoint) *server {
-	if s := t.server.Load(); s != nil && s.endpoint == e {
+	if s := t.last.Load(); s != nil && s.endpoint == e {
 		return s
 	}
-	s := newServer(e)
-	t.server.Store(s)
+	found, ok := t.servers.Load(e)
+	if !ok {
+		found, _ = t.servers.LoadOrStore(e, newServer(e))
+	}
+	s := found.(*server)
+	t.last.Store(s)
+	return s
+}
+
+// endedWith returns the server that a span has ended with, which may be another
+// one than it began with: a client may have several endpoints.
+func (t *observer) endedWith(e core.Endpoint, began *server, span trace.Span) *server {
+	s := t.serverOf(e)
+	if s != began {
+		span.SetAttributes(s.attrs...)
+	}
 	return s
 }
 

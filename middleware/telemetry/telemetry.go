@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel/metric"
@@ -47,7 +48,8 @@ type observer struct {
 	*instruments
 	addresses bool
 
-	// server is what is known of the endpoint that was used last: nearly
-	// always the only one.
-	server atomic.Pointer[server]
+	// servers is what is known of the endpoints, and last of the one that was
+	// used last: nearly always the only one.
+	servers sync.Map // of core.Endpoint, *server
+	last    atomic.Pointer[server]
 }
