@@ -177,7 +177,7 @@ func checkProxied(host string, options map[string]string) error {
 
 // dial connects to the proxy and has it connect to the address.
 func (r *proxyRoute) dial(ctx context.Context, dialer *net.Dialer, address string) (net.Conn, error) {
-	raw, err := dialer.DialContext(ctx, "tcp", r.address)
+	raw, err := dialTCP(ctx, dialer, "tcp", r.address)
 	if err != nil {
 		return nil, fmt.Errorf("proxy %s cannot be reached: %w", r, err)
 	}

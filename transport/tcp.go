@@ -14,11 +14,11 @@ import (
 
 // TCP says how TCP connections are opened. The zero value is ready to use.
 //
-// All addresses of a host are tried. Where it has both IPv4 and IPv6 addresses
-// the two families race, the preferred one with a head start of 300 ms (RFC 8305
-// §5); within a family one address follows the other, each with its share of the
-// time that is left. What it says that cannot work is an error when the client
-// is made.
+// All addresses of a host are tried (RFC 8305): in the resolver's order, IPv6 and
+// IPv4 in turn, each 250 ms after the one before it or as soon as that has
+// failed; the first that answers is used. Dialer.FallbackDelay sets another
+// delay; a negative one has each address wait until the one before it has
+// failed. What it says that cannot work is an error when the client is made.
 type TCP struct {
 	// Dialer opens the connections; nil means a zero [net.Dialer]. It is copied.
 	// Its Timeout adds to core.Timeouts.Dial, which holds anyway.
@@ -133,7 +133,7 @@ func (t *tcp) Dial(ctx context.Context, e core.Endpoint) (net.Conn, error) {
 		}
 		return t.proxy.dial(ctx, t.dialer, e.Address)
 	}
-	conn, err := t.dialer.DialContext(ctx, e.Network, e.Address)
+	conn, err := dialTCP(ctx, t.dialer, e.Network, e.Address)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postrider/postrider/core"
 	"github.com/postrider/postrider/transport"
 )
 
@@ -67,6 +69,79 @@ func TestTCP_racesTheFamilies_RFC8305(t *testing.T) {
 	greeted(t, conn, err)
 	if got := seen.String(); got != "127.0.0.1" {
 		t.Errorf("tried %q", got)
+	}
+}
+
+// An address that does not answer holds nobody up, though all are of one family.
+func TestTCP_racesTheAddressesOfAFamily_RFC8305(t *testing.T) {
+	const name = "mail.example.test."
+	for _, tt := range []struct {
+		rule  string
+		first error // how the first address ends; nil: never
+		delay time.Duration
+		want  string
+	}{
+		{"one that is silent is overtaken", nil, time.Millisecond, "127.0.0.1 127.0.0.2"},
+		{"one that fails is followed at once", errors.New("no route"), time.Hour, "127.0.0.1 127.0.0.2"},
+		{"without a race one follows the other", errors.New("no route"), -1, "127.0.0.1 127.0.0.2"},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			var seen recorder
+			control := func(ctx context.Context, network, address string, c syscall.RawConn) error {
+				_ = seen.control(ctx, network, address, c)
+				if !strings.HasPrefix(address, "127.0.0.1:") {
+					return nil
+				}
+				if tt.first == nil {
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				return tt.first
+			}
+			l, err := net.Listen("tcp", "127.0.0.2:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			_, port, _ := net.SplitHostPort(l.Addr().String())
+			config := transport.TCP{Resolver: resolver(t, name, "127.0.0.1", "127.0.0.2"), Dialer: &net.Dialer{ControlContext: control, FallbackDelay: tt.delay}}
+			conn, err := dial(t.Context(), config, "smtp://"+name+":"+port)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if got := conn.RemoteAddr().String(); got != "127.0.0.2:"+port {
+				t.Errorf("it is with %s", got)
+			}
+			if got := seen.String(); got != tt.want {
+				t.Errorf("tried %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestTCP_whenNoAddressAnswers(t *testing.T) {
+	const name = "mail.example.test."
+	down := func(_ context.Context, _, address string, _ syscall.RawConn) error {
+		return errors.New("no route to " + address)
+	}
+	config := transport.TCP{Resolver: resolver(t, name, "127.0.0.1", "127.0.0.2"), Dialer: &net.Dialer{ControlContext: down}}
+	_, err := dial(t.Context(), config, "smtp://"+name)
+	for _, want := range []string{"none of 2 addresses", "no route to 127.0.0.1:25", "no route to 127.0.0.2:25"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in: %v", want, err)
+		}
+	}
+
+	silent := func(ctx context.Context, _, _ string, _ syscall.RawConn) error { <-ctx.Done(); return ctx.Err() }
+	config.Dialer.ControlContext = silent
+	config.Dialer.Timeout = 10 * time.Millisecond // for all of them
+	began := time.Now()
+	if _, err = dial(t.Context(), config, "smtp://"+name); !errors.Is(err, context.DeadlineExceeded) && core.ClassOf(err) != core.Temporary {
+		t.Errorf("error %v", err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }
 
