@@ -183,7 +183,7 @@ func (r *authRun) refused(a Authentication, reply Reply) (again bool, err error)
 			e.Err = r.redact(e.Err)
 		}
 	}
-	return again && e.Class == Permanent && r.s.conn.over() == nil && r.ctx.Err() == nil, e
+	return again && reply.Permanent() && r.s.conn.over() == nil && r.ctx.Err() == nil, e
 }
 
 // authError tells the replies of RFC 4954 §6 apart.

@@ -49,31 +49,40 @@ func ChooseMechanism(config Config, peer *Peer) (Choice, error) {
 
 // String says on one line what was chosen and why, without any credential:
 //
-//	SCRAM-SHA-256, the first that will do of SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN; SCRAM-SHA-256-PLUS: not supported by the server: it is not offered
+//	SCRAM-SHA-256, the first that will do of SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN; not offered: SCRAM-SHA-256-PLUS
 func (c Choice) String() string {
 	var b strings.Builder
 	switch {
 	case c.Mechanism != nil:
-		fmt.Fprintf(&b, "%s, the first that will do of %s", c.Mechanism.Name(), strings.Join(c.names(), ", "))
+		fmt.Fprintf(&b, "%s, the first that will do of", c.Mechanism.Name())
 	case len(c.Candidates) == 0:
 		b.WriteString("none is configured")
 	default:
-		fmt.Fprintf(&b, "none of %s will do", strings.Join(c.names(), ", "))
+		b.WriteString("none will do of")
 	}
 	for _, candidate := range c.Candidates {
-		if candidate.Err != nil {
-			fmt.Fprintf(&b, "; %s: %v", candidate.Mechanism.Name(), candidate.Err)
-		}
+		b.WriteString(" " + candidate.Mechanism.Name())
 	}
+	b.WriteString(c.reasons())
 	return oneLine(b.String())
 }
 
-func (c Choice) names() []string {
-	var names []string
+// reasons says why those will not do that will not.
+func (c Choice) reasons() string {
+	var missing, others string
 	for _, candidate := range c.Candidates {
-		names = append(names, candidate.Mechanism.Name())
+		switch name := candidate.Mechanism.Name(); candidate.Err {
+		case nil:
+		case errNotOffered:
+			missing += " " + name
+		default:
+			others += fmt.Sprintf("; %s: %v", name, candidate.Err)
+		}
 	}
-	return names
+	if missing != "" {
+		missing = "; not offered:" + missing
+	}
+	return missing + others
 }
 
 // err is the error of a session for which no mechanism will do, or nil.

@@ -93,6 +93,22 @@ func (d *Delivery) finish(err error) (*Receipt, error) {
 	return d.receipt, d.receipt.err()
 }
 
+// Connect makes sure that a message would find a session: it takes an idle one,
+// or has one opened, with the endpoint that a message would go to, and leaves it
+// to the next message. It says why there is none: to know at once, when a
+// program starts, that the address or the password is wrong. A server that has
+// gone away since it was last heard of may not be noticed.
+func (c *Client) Connect(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return &Error{Stage: StageConnect, Class: Temporary, Err: contextError(ctx)}
+	}
+	s, _, err := c.endpoints.get(ctx, nil)
+	if err == nil {
+		s.pool.untouched(s)
+	}
+	return err
+}
+
 // Pipeline returns the names of the interceptors, the outermost first.
 func (c *Client) Pipeline() []string { return append([]string(nil), c.pipeline.names...) }
 

@@ -177,6 +177,7 @@ func (s *Session) handshake(ctx context.Context) (err error) {
 	state := stream.ConnectionState()
 	peer := *s.peer
 	peer.TLS, peer.TLSError = &state, *unverified
+	peer.ClientCertificate = len(config.Certificates) > 0 || config.GetClientCertificate != nil
 	s.peer = &peer
 	return nil
 }

@@ -71,7 +71,7 @@ type PeerChecker interface {
 // RefusalHandler is implemented by an [Authentication] that wants to know when
 // the server refuses it: because a token that was kept is no longer good, say.
 type RefusalHandler interface {
-	// Refused is told of a reply 4yz or 5yz, but for 421. It may set the Err and the Hint of
+	// Refused is told of a reply 4yz or 5yz, but for 421. It may set Err, Hint and Class of
 	// refusal, if it knows more than the reply says. It reports whether the
 	// mechanism, started anew, has other credentials to offer: that is done once
 	// then, if the refusal is permanent and the session lives.

@@ -53,6 +53,9 @@ type Peer struct {
 	// TLSError is why the certificate did not verify, where the policy let that
 	// pass. It is nil if the certificate is good.
 	TLSError error
+	// ClientCertificate says that a client certificate is configured: the server
+	// has it if it asked for it.
+	ClientCertificate bool
 	// Mechanism is the name of the mechanism that authenticated the session,
 	// or "".
 	Mechanism string

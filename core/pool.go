@@ -322,6 +322,14 @@ func (p *pool) put(s *Session) {
 	p.giveBack(s)
 }
 
+// untouched takes back a session on which there was no transaction.
+func (p *pool) untouched(s *Session) {
+	p.mu.Lock()
+	defer p.unlock()
+	s.transactions--
+	p.giveBack(s)
+}
+
 func (p *pool) giveBack(s *Session) {
 	s.users--
 	if s.users > 0 {

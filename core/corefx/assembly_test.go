@@ -241,3 +241,20 @@ func TestEmptyGroups(t *testing.T) {
 		t.Errorf("pipeline %v, want none", p)
 	}
 }
+
+func TestConnectAtStart(t *testing.T) {
+	s := startServer(t)
+	options := func(password string) fx.Option {
+		return fx.Options(corefx.Module, transportfx.Module, mechanismsfx.Module, corefx.ConnectAtStart, fx.NopLogger,
+			fx.Supply(mechanismsfx.Credentials{User: "ann", Password: password}, core.Config{Endpoint: s.url}))
+	}
+	var client *core.Client
+	app := fxtest.New(t, options("correct horse"), fx.Populate(&client)).RequireStart()
+	if got := client.Stats(); got.Idle != 1 {
+		t.Errorf("after the start there is %+v", got)
+	}
+	app.RequireStop()
+	if err := fx.New(options("wrong")).Start(t.Context()); !errors.Is(err, core.ErrAuthentication) {
+		t.Errorf("with a wrong password the start says %v", err)
+	}
+}

@@ -30,7 +30,8 @@
 //
 // The client is made, and its configuration checked, when something in the
 // application asks for it. Nothing is opened then, nor when the application
-// starts: the first message opens a session. When the application stops, the
+// starts: the first message opens a session, unless [ConnectAtStart] is added.
+// When the application stops, the
 // client is shut down, after everything that was constructed with it has
 // stopped: messages that are being sent have the application's stop timeout to
 // end.
@@ -45,6 +46,13 @@ import (
 // Module provides a *core.Client. It needs a core.Config, with an Endpoint at
 // least, and transports, in it or added.
 var Module = fx.Module("postrider", fx.Provide(New))
+
+// ConnectAtStart has the client open a session when the application starts, so
+// that one whose server cannot be reached, or does not accept the credentials,
+// does not start. The application's start timeout bounds it.
+var ConnectAtStart = fx.Module("postrider.connect", fx.Invoke(func(l fx.Lifecycle, c *core.Client) {
+	l.Append(fx.StartHook(c.Connect))
+}))
 
 // Params are the parameters of [New].
 type Params struct {

@@ -92,7 +92,7 @@ func TestOrderOfMechanisms(t *testing.T) {
 		app := fxtest.New(t, append(options, fx.NopLogger)...).RequireStart()
 		_, err := client.Send(t.Context(), &core.Message{To: core.Recipients("bob@example.net"), Body: core.String("")})
 		app.RequireStop()
-		if err == nil || !strings.Contains(err.Error(), "configured are "+want) {
+		if err == nil || !strings.Contains(err.Error(), "none will do of "+want) {
 			t.Fatalf("Send returned %v,\nwant the order %s", err, want)
 		}
 	}
