@@ -33,7 +33,7 @@ func (s BreakerState) String() string {
 	return [...]string{"closed", "open", "half-open"}[min(s, BreakerHalfOpen)]
 }
 
-// ErrResting: the breaker keeps sessions with the endpoint from being opened.
+// ErrResting is that the breaker keeps sessions with the endpoint from being opened.
 // Such an error is also of the kind [ErrDisconnected], and temporary.
 var ErrResting = errors.New("the endpoint rests after failures")
 

@@ -28,7 +28,7 @@ type Candidate struct {
 	Err error
 }
 
-// ErrTooWeak: a mechanism is weaker than Config.LeastMechanism allows.
+// ErrTooWeak is that a mechanism is weaker than Config.LeastMechanism allows.
 var ErrTooWeak = errors.New("weaker than the least that is allowed")
 
 var (
