@@ -48,43 +48,43 @@ func (s *Session) authenticate(ctx context.Context, m Mechanism) error {
 	if s.peer.Mechanism != "" {
 		return localError(StageAuth, fmt.Errorf("the session is authenticated already, by %s", s.peer.Mechanism), "open another session for another identity")
 	}
-	again, err := s.runMechanism(ctx, m)
-	if again {
-		_, err = s.runMechanism(ctx, m)
+	other, err := s.runMechanism(ctx, m)
+	if other != nil {
+		_, err = s.runMechanism(ctx, other)
 	}
 	return err
 }
 
 // runMechanism runs one mechanism once: RFC 4954 §4, for all mechanisms. It
-// reports whether it is to be run again after a refusal.
-func (s *Session) runMechanism(ctx context.Context, m Mechanism) (again bool, err error) {
+// returns the one with which to try once more after a refusal, if there is one.
+func (s *Session) runMechanism(ctx context.Context, m Mechanism) (other Mechanism, err error) {
 	defer contain(fmt.Sprintf("mechanism %s", m.Name()), &err)
 	run := authRun{s: s, ctx: ctx, name: m.Name()}
 	a, initial, err := m.Start(ctx, s.peer)
 	if err != nil {
-		return false, run.gaveUp(err)
+		return nil, run.gaveUp(err)
 	}
 	if a == nil {
-		return false, localError(StageAuth, fmt.Errorf("mechanism %s started nothing", m.Name()), "Start returns an Authentication or an error")
+		return nil, localError(StageAuth, fmt.Errorf("mechanism %s started nothing", m.Name()), "Start returns an Authentication or an error")
 	}
 	reply, err := run.begin(initial)
 	for challenges := 0; err == nil && reply.Code == 334; challenges++ {
 		if challenges == maxChallenges {
-			return false, run.cancel(fmt.Errorf("%w: it sent more than %d challenges", ErrProtocol, maxChallenges))
+			return nil, run.cancel(fmt.Errorf("%w: it sent more than %d challenges", ErrProtocol, maxChallenges))
 		}
 		reply, err = run.answer(a, reply)
 	}
 	switch {
 	case err != nil:
-		return false, err
+		return nil, err
 	case !reply.Positive():
-		return run.refused(a, reply)
+		return run.refused(m, a, reply)
 	}
 	if err := a.Done(ctx); err != nil {
 		// The server did not prove who it is: nothing may be sent to it.
 		e := &Error{Stage: StageAuth, Class: Permanent, Err: fmt.Errorf("%s: the server was not authenticated: %w", m.Name(), run.redact(err))}
 		s.conn.kill(e)
-		return false, e
+		return nil, e
 	}
 	if e, ok := a.(Expirer); ok {
 		s.expires = e.Expires()
@@ -92,7 +92,7 @@ func (s *Session) runMechanism(ctx context.Context, m Mechanism) (again bool, er
 	peer := *s.peer
 	peer.Mechanism = m.Name()
 	s.peer = &peer
-	return false, nil
+	return nil, nil
 }
 
 // authRun is one AUTH command and what follows it.
@@ -172,18 +172,24 @@ func (r *authRun) cancel(why error) error {
 	return gaveUp
 }
 
-// refused is the end by a reply 4yz or 5yz. It reports whether the mechanism has
-// other credentials to offer.
-func (r *authRun) refused(a Authentication, reply Reply) (again bool, err error) {
+// refused is the end by a reply 4yz or 5yz. It returns the same mechanism with
+// other credentials, if there is one and it may be tried.
+func (r *authRun) refused(m Mechanism, a Authentication, reply Reply) (other Mechanism, err error) {
 	e := authError(reply, r.s.peer)
 	if h, ok := a.(RefusalHandler); ok {
-		again = h.Refused(r.ctx, e)
+		other = h.Refused(r.ctx, e)
 		e.Stage, e.Reply = StageAuth, reply
 		if e.Err != nil {
 			e.Err = r.redact(e.Err)
 		}
 	}
-	return again && reply.Permanent() && r.s.conn.over() == nil && r.ctx.Err() == nil, e
+	switch {
+	case !reply.Permanent(), r.ctx.Err() != nil, r.s.conn.over() != nil:
+		return nil, e
+	case other != nil && (other.Name() != m.Name() || keepsSecret(m) && !keepsSecret(other)):
+		return nil, e // it was not chosen for this server
+	}
+	return other, e
 }
 
 // authError tells the replies of RFC 4954 §6 apart.

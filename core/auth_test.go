@@ -185,7 +185,7 @@ func TestAuth_theSecretIsNowhere_E13(t *testing.T) {
 					return err
 				}
 			}}
-			auth := mechanisms.Password(user, password)
+			auth := []core.Mechanism{mechanisms.Plain(user, password)}
 			config := smtptest.NewScript(t, "S: 220 hi\nC: EHLO client.example\nS: 250-mx.example\nS: 250 AUTH PLAIN\nC: AUTH PLAIN "+plainText+"\nS: "+reply, smtptest.Options{}).Config()
 			config.Interceptors, config.Auth = []core.Interceptor{spy}, auth
 			s, err := core.Dial(t.Context(), config)

@@ -72,10 +72,10 @@ type PeerChecker interface {
 // the server refuses it: because a token that was kept is no longer good, say.
 type RefusalHandler interface {
 	// Refused is told of a reply 4yz or 5yz, but for 421. It may set Err, Hint and Class of
-	// refusal, if it knows more than the reply says. It reports whether the
-	// mechanism, started anew, has other credentials to offer: that is done once
-	// then, if the refusal is permanent and the session lives.
-	Refused(ctx context.Context, refusal *Error) (again bool)
+	// refusal, if it knows more than the reply says. It returns nil, or the same
+	// mechanism with other credentials: if the refusal is for good and the
+	// session lives, that is run once then, and nothing after it.
+	Refused(ctx context.Context, refusal *Error) (other Mechanism)
 }
 
 func keepsSecret(m Mechanism) bool {

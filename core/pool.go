@@ -351,7 +351,8 @@ func (p *pool) park(s *Session) {
 	used, wanted := s.transactions > 0, len(p.waiting) > 0
 	most := p.settings.MaxIdleSessions
 	switch {
-	case p.closed, s.spent(), used && p.settings.IdleTimeout < 0,
+	case p.closed, s.conn.over() != nil, s.ending.Load(), used && p.settings.IdleTimeout < 0,
+		s.spent() && (used || !wanted), // a new one that is outdated already is still good for one
 		!wanted && (p.settings.IdleTimeout < 0 || most > 0 && len(p.idle) >= most):
 		p.end(s)
 		return

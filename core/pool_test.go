@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -111,6 +112,40 @@ func TestPool_aDeadKeptSessionIsReplacedAtOnceThoughOthersWait(t *testing.T) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// expired is a mechanism whose credential has expired when the server accepts
+// it.
+type expired struct{ twoSteps }
+
+func (e expired) Start(ctx context.Context, peer *core.Peer) (core.Authentication, []byte, error) {
+	a, _, err := e.twoSteps.Start(ctx, peer)
+	return expiredRun{a}, []byte{}, err
+}
+
+type expiredRun struct{ core.Authentication }
+
+func (expiredRun) Expires() time.Time { return time.Unix(1, 0) }
+
+func TestPool_aSessionThatIsOutdatedWhenItIsNewIsForOneMessage(t *testing.T) {
+	for rule, change := range map[string]func(*core.Config){
+		"by its credential": func(c *core.Config) { c.Auth = []core.Mechanism{expired{}} },
+		"by its age":        func(c *core.Config) { c.MaxSessionAge, c.Auth = 1, []core.Mechanism{twoSteps{}} },
+	} {
+		t.Run(rule, func(t *testing.T) {
+			auth := "C: AUTH X-TWO =\n"
+			if rule == "by its age" {
+				auth = "C: AUTH X-TWO\nS: 334\nC: eQ==\n"
+			}
+			session := "S: 220 hi\nC: EHLO client.example\nS: 250-mx.example\nS: 250-PIPELINING\nS: 250 AUTH X-TWO\n" + auth + "S: 235 ok\n"
+			c := newClient(t, session+envelope+goOn+sent+bye+"---\n"+session+envelope+goOn+sent+bye, smtptest.Options{}, change)
+			for range 2 {
+				if receipt, err := c.Send(t.Context(), message("b@example.com")); err != nil {
+					t.Fatal(outcomes(receipt), err)
+				}
+			}
 		})
 	}
 }

@@ -95,7 +95,7 @@ func TestPostfix_arrivesByteForByte(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if receipt.QueueID() == "" || receipt.Peer.Mechanism != "PLAIN" || (receipt.Peer.TLS == nil) != plain || receipt.Peer.TLSError != nil {
+					if receipt.QueueID() == "" || receipt.Peer.Mechanism != "SCRAM-SHA-256" || (receipt.Peer.TLS == nil) != plain || receipt.Peer.TLSError != nil {
 						t.Errorf("receipt %+v, peer %+v", receipt, receipt.Peer)
 					}
 					got, err := realserver.Content(p.WaitMessages(t, to, 1)[0])

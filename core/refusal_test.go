@@ -64,6 +64,7 @@ func TestAuth_replies_E7(t *testing.T) {
 type fresh struct {
 	secrets []string
 	again   bool
+	other   core.Mechanism // instead of itself
 	starts  int
 	heard   []int
 }
@@ -78,11 +79,17 @@ type freshRun struct{ of *fresh }
 
 func (freshRun) Next(context.Context, []byte) ([]byte, error) { return nil, errors.New("no") }
 func (freshRun) Done(context.Context) error                   { return nil }
-func (r freshRun) Refused(_ context.Context, refusal *core.Error) bool {
+func (r freshRun) Refused(_ context.Context, refusal *core.Error) core.Mechanism {
 	r.of.heard = append(r.of.heard, refusal.Code())
 	refusal.Err = fmt.Errorf("%w: %s has expired", refusal.Err, r.of.secrets[r.of.starts-1])
 	refusal.Reply, refusal.Hint = core.Reply{}, "get another one"
-	return r.of.again
+	switch {
+	case r.of.other != nil:
+		return r.of.other
+	case r.of.again:
+		return r.of
+	}
+	return nil
 }
 
 func TestAuth_aMechanismWithOtherCredentialsIsRunOnceMore(t *testing.T) {
@@ -126,6 +133,30 @@ func TestAuth_aMechanismWithOtherCredentialsIsRunOnceMore(t *testing.T) {
 		})
 	}
 }
+
+// Only the mechanism that was chosen is run again: another one might not be fit
+// for this server.
+func TestAuth_anotherMechanismIsNotRunAfterARefusal(t *testing.T) {
+	for rule, other := range map[string]core.Mechanism{
+		"of another name":               mechanisms.Plain("u", "p"),
+		"that does not keep its secret": named("X-FRESH"),
+	} {
+		t.Run(rule, func(t *testing.T) {
+			f := &keepingFresh{fresh{secrets: []string{"stale"}, other: other}}
+			s := mustDial(t, "S: 220 hi\nC: EHLO client.example\nS: 250-mx.example\nS: 250 AUTH X-FRESH PLAIN\nC: AUTH X-FRESH c3RhbGU=\nS: 535 no\n")
+			if err := s.Hello(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Auth(t.Context(), f); !errors.Is(err, core.ErrCredentials) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+type keepingFresh struct{ fresh }
+
+func (*keepingFresh) KeepsSecret() bool { return true }
 
 // E13: an error of a mechanism that repeats what it has sent does not show it,
 // and is still of its kind.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/postrider/postrider/core"
 )
@@ -55,29 +56,53 @@ func WithoutInitialResponse(m core.Mechanism) core.Mechanism { return withheld{m
 type withheld struct{ core.Mechanism }
 
 // KeepsSecret says what the mechanism says.
-func (w withheld) KeepsSecret() bool {
-	k, ok := w.Mechanism.(core.SecretKeeper)
-	return ok && k.KeepsSecret()
-}
+func (w withheld) KeepsSecret() bool { return keepsSecret(w.Mechanism) }
+
+// Check says what the mechanism says.
+func (w withheld) Check() error { return check(w.Mechanism) }
+
+// CheckPeer says what the mechanism says.
+func (w withheld) CheckPeer(peer *core.Peer) error { return checkPeer(w.Mechanism, peer) }
 
 func (w withheld) Start(ctx context.Context, peer *core.Peer) (core.Authentication, []byte, error) {
 	a, initial, err := w.Mechanism.Start(ctx, peer)
 	if err != nil || initial == nil {
 		return a, nil, err
 	}
-	return &withholding{a, initial}, nil, nil
+	return &withholding{func() (core.Authentication, []byte) { return a, initial }, false}, nil, nil
 }
 
+// withholding keeps what it has in a function for the reason that plain has.
 type withholding struct {
-	core.Authentication
-	initial []byte // nil once it is sent
+	run  func() (a core.Authentication, initial []byte)
+	sent bool // the initial response
 }
 
 func (w *withholding) Next(ctx context.Context, challenge []byte) ([]byte, error) {
-	if w.initial != nil && len(challenge) == 0 {
-		initial := w.initial
-		w.initial = nil
+	a, initial := w.run()
+	if !w.sent && len(challenge) == 0 {
+		w.sent = true
 		return initial, nil
 	}
-	return w.Authentication.Next(ctx, challenge)
+	return a.Next(ctx, challenge)
+}
+
+func (w *withholding) Done(ctx context.Context) error {
+	a, _ := w.run()
+	return a.Done(ctx)
+}
+
+// Expires says what the mechanism's run says.
+func (w *withholding) Expires() time.Time {
+	a, _ := w.run()
+	return expires(a)
+}
+
+// Refused says what the mechanism's run says.
+func (w *withholding) Refused(ctx context.Context, refusal *core.Error) core.Mechanism {
+	a, _ := w.run()
+	if other := refused(ctx, a, refusal); other != nil {
+		return withheld{other}
+	}
+	return nil
 }

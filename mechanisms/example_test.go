@@ -27,7 +27,7 @@ func ExamplePassword() {
 	fmt.Println(config.Auth)
 
 	// Output:
-	// [PLAIN LOGIN]
+	// [SCRAM-SHA-512-PLUS SCRAM-SHA-256-PLUS SCRAM-SHA-1-PLUS SCRAM-SHA-512 SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5 PLAIN LOGIN]
 }
 
 // PlainAs acts for another user, where the server allows that.

@@ -41,19 +41,22 @@ func (l *login) Start(context.Context, *core.Peer) (core.Authentication, []byte,
 		return nil, nil, err
 	}
 	user, password := l.credentials()
-	return &answers{[]string{password}}, []byte(user), nil
+	return &answers{func() []string { return []string{password} }, 0}, []byte(user), nil
 }
 
 // answers is an authentication with an answer for each challenge.
-type answers struct{ rest []string }
+type answers struct {
+	list func() []string // a function for the reason that plain has
+	next int
+}
 
 func (a *answers) Next(context.Context, []byte) ([]byte, error) {
-	if len(a.rest) == 0 {
+	list := a.list()
+	if a.next == len(list) {
 		return nil, errors.New("unexpected challenge")
 	}
-	answer := a.rest[0]
-	a.rest = a.rest[1:]
-	return []byte(answer), nil
+	a.next++
+	return []byte(list[a.next-1]), nil
 }
 
 func (*answers) Done(context.Context) error { return nil }

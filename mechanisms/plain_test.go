@@ -100,16 +100,6 @@ func TestPlain_isNotUsedInClearText(t *testing.T) {
 	}
 }
 
-func TestPassword_prefersTheStrongest(t *testing.T) {
-	var names []string
-	for _, m := range mechanisms.Password("user", "hunter2") {
-		names = append(names, m.Name())
-	}
-	if got := strings.Join(names, " "); got != "PLAIN LOGIN" {
-		t.Errorf("the mechanisms are %q", names)
-	}
-}
-
 // E13: whatever prints a mechanism, alone or in what holds it, does not print
 // the password.
 func TestPlain_isPrintedWithoutItsPassword_E13(t *testing.T) {

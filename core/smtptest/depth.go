@@ -23,5 +23,5 @@ func AtDepth(config core.Config) core.Config {
 		}
 		config.PipelineDepth = cmp.Or(config.PipelineDepth, n)
 	}
-	return config
+	return Record(config)
 }

@@ -44,8 +44,22 @@ type ServerOptions struct {
 	// addresses, which clients made with Config trust.
 	TLS *tls.Config
 
-	// Users has the passwords of those who can authenticate with PLAIN.
+	// Users has the passwords of those who can authenticate with PLAIN, and with
+	// the mechanisms in SCRAM.
 	Users map[string]string
+	// SCRAM has the variants of SCRAM to offer beside PLAIN, in this order:
+	// "SCRAM-SHA-256-PLUS", say. There are SHA-1, SHA-256 and SHA-512.
+	//
+	// Those with -PLUS need StartTLS or ImplicitTLS, and take the bindings
+	// tls-exporter and tls-server-end-point; the latter not if the certificate is
+	// signed by Ed25519. A certificate of one's own must be the only one in TLS.
+	// A client that is bound to another connection is refused with 535, and so is
+	// one that could bind itself and believes that the server cannot, since
+	// somebody on the way took -PLUS from the list (RFC 5802 §6). The reply has
+	// the reason in the words of RFC 5802 §7:
+	//
+	//	535 5.7.8 channel-bindings-dont-match
+	SCRAM []string
 	// Mechanisms has other SASL mechanisms by name.
 	Mechanisms map[string]AuthFunc
 	// RequireAuth refuses MAIL without AUTH before it.
@@ -93,6 +107,9 @@ func (o *ServerOptions) check() error {
 		return errors.New("ServerOptions.Deliver is for LMTP: use Content")
 	case o.MaxSize < 0 || o.MaxRecipients < 0:
 		return errors.New("ServerOptions has a negative limit")
+	}
+	if err := o.checkSCRAM(); err != nil {
+		return err
 	}
 	for name, f := range o.Mechanisms {
 		switch {

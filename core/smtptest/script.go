@@ -225,11 +225,11 @@ func (s *Script) fail(err error) {
 // Config returns a configuration that reaches the server. The client's name in
 // EHLO is client.example, and the server's host name server.example.
 func (s *Script) Config() core.Config {
-	return core.Config{
+	return Record(core.Config{
 		Endpoint:   "script://" + serverName,
 		Transports: []core.Transport{scriptTransport{s}},
 		LocalName:  clientName,
-	}
+	})
 }
 
 type scriptTransport struct{ s *Script }

@@ -124,7 +124,7 @@ func (s *Server) Config() core.Config {
 	if s.trust != nil {
 		config.TLS = s.trust.Clone()
 	}
-	return config
+	return Record(config)
 }
 
 // Messages returns what the server has accepted so far, in that order. A message

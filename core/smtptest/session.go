@@ -48,7 +48,7 @@ func (x *session) Reset() { x.began, x.envelope = false, Envelope{} }
 func (x *session) Logout() error { return nil }
 
 func (x *session) AuthMechanisms() []string {
-	names := slices.Sorted(maps.Keys(x.server.options.Mechanisms))
+	names := append(slices.Sorted(maps.Keys(x.server.options.Mechanisms)), x.server.options.SCRAM...)
 	if len(x.server.options.Users) > 0 {
 		names = append(names, plainName)
 	}
@@ -58,8 +58,11 @@ func (x *session) AuthMechanisms() []string {
 func (x *session) Auth(name string) (sasl.Server, error) {
 	o := &x.server.options
 	next := o.Mechanisms[name]
-	if name == plainName && len(o.Users) > 0 {
+	switch {
+	case name == plainName && len(o.Users) > 0:
 		next = plain(o.Users)
+	case slices.Contains(o.SCRAM, name):
+		next = o.scram(name, x.tls)
 	}
 	if next == nil {
 		return nil, reject(Reply("504 5.5.4 no such mechanism"))

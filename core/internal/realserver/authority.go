@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -13,15 +14,15 @@ import (
 	"time"
 )
 
-// newCertificate makes a certificate authority, has it sign a certificate for localhost, mail.example.test and the
-// addresses of loopback, and forgets the authority's key. It returns the authority as a pool and, in PEM, the chain
-// that a server presents: its key and its certificate.
-func newCertificate() (*x509.CertPool, string, error) {
-	fail := func(err error) (*x509.CertPool, string, error) {
-		return nil, "", fmt.Errorf("making a certificate: %w", err)
-	}
+// An authority signs certificates, of servers and of clients.
+type authority struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+func newAuthority() (*authority, error) {
 	now := time.Now()
-	authority := &x509.Certificate{
+	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "Postrider test authority"},
 		NotBefore:             now.Add(-time.Hour),
@@ -30,44 +31,75 @@ func newCertificate() (*x509.CertPool, string, error) {
 		BasicConstraintsValid: true,
 		IsCA:                  true,
 	}
-	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return fail(err)
+		return nil, fmt.Errorf("making an authority: %w", err)
 	}
-	signed, err := x509.CreateCertificate(rand.Reader, authority, authority, authorityKey.Public(), authorityKey)
+	signed, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return fail(err)
+		return nil, fmt.Errorf("making an authority: %w", err)
 	}
-	if authority, err = x509.ParseCertificate(signed); err != nil {
-		return fail(err)
+	certificate, err := x509.ParseCertificate(signed)
+	if err != nil {
+		return nil, fmt.Errorf("making an authority: %w", err)
 	}
+	return &authority{certificate, key}, nil
+}
 
-	leaf := &x509.Certificate{
+// pool returns what a client needs to verify the servers.
+func (a *authority) pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.certificate)
+	return pool
+}
+
+// pem returns what a server needs to verify the clients.
+func (a *authority) pem() string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw}))
+}
+
+// server returns in PEM what a server presents, its key and its certificate: for localhost, mail.example.test and the
+// addresses of loopback.
+func (a *authority) server() (chain string, err error) {
+	certificate, err := a.sign(&x509.Certificate{
 		SerialNumber: big.NewInt(2),
 		Subject:      pkix.Name{CommonName: "mail.example.test"},
-		NotBefore:    authority.NotBefore,
-		NotAfter:     authority.NotAfter,
-		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames:     []string{"localhost", "mail.example.test"},
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+	})
+	if err != nil {
+		return "", err
 	}
+	private, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+	if err != nil {
+		return "", fmt.Errorf("making a certificate: %w", err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})) +
+		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})), nil
+}
+
+// client makes the certificate of a user, whose name is an address.
+func (a *authority) client(user string) (tls.Certificate, error) {
+	return a.sign(&x509.Certificate{
+		SerialNumber:   big.NewInt(3),
+		Subject:        pkix.Name{CommonName: user},
+		ExtKeyUsage:    []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		EmailAddresses: []string{user},
+	})
+}
+
+// sign makes a key and has the authority sign a certificate for it, which is valid as long as the authority's own.
+func (a *authority) sign(template *x509.Certificate) (tls.Certificate, error) {
+	template.NotBefore, template.NotAfter = a.certificate.NotBefore, a.certificate.NotAfter
+	template.KeyUsage = x509.KeyUsageDigitalSignature
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return fail(err)
+		return tls.Certificate{}, fmt.Errorf("making a certificate: %w", err)
 	}
-	certificate, err := x509.CreateCertificate(rand.Reader, leaf, authority, key.Public(), authorityKey)
+	certificate, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
 	if err != nil {
-		return fail(err)
+		return tls.Certificate{}, fmt.Errorf("making a certificate: %w", err)
 	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return fail(err)
-	}
-
-	pool := x509.NewCertPool()
-	pool.AddCert(authority)
-	chain := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})) +
-		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}))
-	return pool, chain, nil
+	return tls.Certificate{Certificate: [][]byte{certificate}, PrivateKey: key}, nil
 }

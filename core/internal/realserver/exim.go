@@ -3,6 +3,7 @@ package realserver
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
@@ -23,10 +24,11 @@ const (
 
 // An Exim is a running Exim.
 //
-// It takes mail for its domain from everybody and no other mail, and knows no AUTH. It offers SIZE, 8BITMIME, DSN, VRFY,
-// EXPN, PIPELINING, PIPECONNECT, CHUNKING, STARTTLS, PRDR, SMTPUTF8 and HELP on every port, and no
-// ENHANCEDSTATUSCODES. A message may have 128 MiB. When a recipient is named twice the message arrives once. Without TLS
-// it holds back its reply to QUIT for a fifth of a second, whatever it is told.
+// It takes mail for its domain from everybody, and for other domains from those who have authenticated; the latter it
+// throws away. It offers SIZE, 8BITMIME, DSN, VRFY, EXPN, PIPELINING, PIPECONNECT, CHUNKING, STARTTLS, PRDR, SMTPUTF8 and
+// HELP on every port, and no ENHANCEDSTATUSCODES. To a client whose certificate it has verified, and to no other, it
+// offers AUTH with EXTERNAL besides. A message may have 128 MiB. When a recipient is named twice the message arrives
+// once. Without TLS it holds back its reply to QUIT for a fifth of a second, whatever it is told.
 //
 // When a large chunk of BDAT takes a message over the limit, Exim refuses it before it has read it all, and takes some of
 // the rest for commands: mostly that ends the session with 554.
@@ -42,6 +44,10 @@ type Exim struct {
 	// RootCAs holds the authority that signed the certificate, which is for the names localhost and
 	// mail.example.test and the addresses 127.0.0.1 and ::1.
 	RootCAs *x509.CertPool
+
+	User               string          // who can authenticate, an address
+	ClientCertificate  tls.Certificate // the user's, signed by the authority in RootCAs
+	UnknownCertificate tls.Certificate // one for the same name, of an authority that Exim does not know
 
 	Domain string // the domain in which every local part has a mailbox, but for the refused ones: example.test
 
@@ -59,8 +65,8 @@ var eximNeeds = server{
 }
 
 // StartExim starts a private Exim, waits until it takes connections, and stops it when the test ends. When the test has
-// failed it logs what the server has logged. Where Exim is not installed, or lacks PRDR or SMTPUTF8, it skips the test
-// or fails it, as [RequireEnv] says.
+// failed it logs what the server has logged. Where Exim is not installed, or lacks PRDR, SMTPUTF8 or EXTERNAL, it skips
+// the test or fails it, as [RequireEnv] says.
 //
 // The changes are main settings, each "name = value", for a test that needs another value than this package sets. With
 // "pipelining_connect_advertise_hosts =" Exim does not offer PIPECONNECT. Where it does, it lets every client go on
@@ -78,7 +84,7 @@ func StartExim(t testing.TB, changes ...string) *Exim {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Exim{Domain: domain, folder: folder, changes: changes}
+	e := &Exim{User: "rider@" + domain, Domain: domain, folder: folder, changes: changes}
 	if err := e.start(ctx, t, program, user); err != nil {
 		t.Fatalf("starting Exim: %v; its log:\n%s", err, e.Log())
 	}
@@ -92,11 +98,13 @@ func StartExim(t testing.TB, changes ...string) *Exim {
 
 // start builds the instance in its folder and runs it. The user is the one that Exim was compiled for.
 func (e *Exim) start(ctx context.Context, t testing.TB, program, user string) error {
-	authorities, chain, err := newCertificate()
+	authority, err := newAuthority()
 	if err != nil {
 		return err
 	}
-	e.RootCAs = authorities
+	if err := e.certify(authority); err != nil {
+		return err
+	}
 	ports, release, err := reservePorts(2)
 	if err != nil {
 		return err
@@ -106,7 +114,7 @@ func (e *Exim) start(ctx context.Context, t testing.TB, program, user string) er
 	for i, addr := range []*string{&e.Addr, &e.TLSAddr} {
 		*addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[i]))
 	}
-	if err := e.build(program, user, chain); err != nil {
+	if err := e.build(program, user, authority); err != nil {
 		return err
 	}
 	e.daemon, err = startProcess("Exim", e.path("console"), nil, program, "-C", e.path("exim.conf"), "-bdf")
@@ -115,6 +123,20 @@ func (e *Exim) start(ctx context.Context, t testing.TB, program, user string) er
 	}
 	// It listens on both ports before it serves the first client.
 	return oversee(ctx, t, e.daemon, func() bool { return greets(ctx, "tcp", e.Addr) })
+}
+
+// certify makes the certificates that a client needs.
+func (e *Exim) certify(known *authority) error {
+	unknown, err := newAuthority()
+	if err != nil {
+		return err
+	}
+	e.RootCAs = known.pool()
+	if e.ClientCertificate, err = known.client(e.User); err != nil {
+		return err
+	}
+	e.UnknownCertificate, err = unknown.client(e.User)
+	return err
 }
 
 // path returns the path of something in the instance's folder.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -36,6 +37,8 @@ helo_lookup_domains =
 rfc1413_hosts =
 
 tls_certificate = FOLDER/chain.pem
+tls_verify_certificates = FOLDER/authority.pem
+tls_try_verify_hosts = *
 prdr_enable = yes
 smtputf8_advertise_hosts = *
 dsn_advertise_hosts = *
@@ -77,6 +80,7 @@ recipient:
 	        message = 550 5.1.1 No such mailbox
 	defer   recipients = ` + DeferredRecipient + `
 	        message = 450 4.2.0 Mailbox busy
+	accept  authenticated = *
 	deny    ! domains = ` + domain + `
 	        message = 550 5.7.1 This is no relay
 	accept
@@ -93,9 +97,21 @@ content:
 	        message = 554 5.6.0 Nobody here wants such content
 	accept
 
+begin authenticators
+
+# RFC 4422 Appendix A: the address in the certificate is who the client is, whether it says so or not.
+certificate:
+	driver = external
+	public_name = EXTERNAL
+	server_advertise_condition = $tls_in_certificate_verified
+	server_param2 = ${certextract{subj_altname,mail}{$tls_in_peercert}}
+	server_condition = ${if or{{eq{$auth1}{}}{eq{$auth1}{$auth2}}}}
+	server_set_id = $auth2
+
 begin routers
 
-# Reports go to a sender of this domain. Those for others are thrown away.
+# Reports go to a sender of this domain. Mail for others is thrown away: reports, and what those send who have
+# authenticated.
 here:
 	driver = accept
 	domains = ` + domain + `
@@ -137,8 +153,9 @@ func checkExim(ctx context.Context, program string) (user string, err error) {
 	if err != nil {
 		return "", err
 	}
-	for _, feature := range []string{"I18N", "PRDR"} {
-		if !strings.Contains(version, " "+feature+" ") {
+	words := strings.Fields(version)
+	for _, feature := range []string{"I18N", "PRDR", "external"} {
+		if !slices.Contains(words, feature) {
 			return "", fmt.Errorf("a test needs Exim with %s, and this one lacks it: %s", feature, version)
 		}
 	}
@@ -153,9 +170,13 @@ func checkExim(ctx context.Context, program string) (user string, err error) {
 	return user, nil
 }
 
-// build makes the instance's folders and files. The chain is a key and a certificate in PEM.
-func (e *Exim) build(program, user, chain string) error {
+// build makes the instance's folders and files.
+func (e *Exim) build(program, user string, authority *authority) error {
 	owner, err := findAccount(user)
+	if err != nil {
+		return err
+	}
+	chain, err := authority.server()
 	if err != nil {
 		return err
 	}
@@ -167,6 +188,9 @@ func (e *Exim) build(program, user, chain string) error {
 	settings := strings.NewReplacer("FOLDER", e.folder, "TLSPORT", strconv.Itoa(e.ports[1]), "PORT", strconv.Itoa(e.ports[0]),
 		"PROGRAM", program, "USER", user, "REFUSEDFIELD", strings.TrimSpace(RefusedField)).Replace(change(eximSettings, e.changes))
 	if err := writeFile(e.path("exim.conf"), settings, 0o644); err != nil {
+		return err
+	}
+	if err := writeFile(e.path("authority.pem"), authority.pem(), 0o644); err != nil {
 		return err
 	}
 	// The process that serves a client reads it, and that is no longer root.

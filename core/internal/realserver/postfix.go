@@ -3,6 +3,7 @@ package realserver
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // A Postfix is a running Postfix.
@@ -20,8 +22,12 @@ import (
 // It takes mail for its domain from everybody, and for other domains from those who have authenticated; the latter it
 // throws away. It offers what Postfix offers by default (PIPELINING, SIZE, VRFY, ETRN, STARTTLS,
 // ENHANCEDSTATUSCODES, 8BITMIME, DSN, SMTPUTF8, CHUNKING) and AUTH with PLAIN, LOGIN, CRAM-MD5, DIGEST-MD5,
-// SCRAM-SHA-1 and SCRAM-SHA-256, on every port. To refuse a password takes it half a second, whatever it is told. A
-// message may have 64 MiB.
+// SCRAM-SHA-1, SCRAM-SHA-256, XOAUTH2 and OAUTHBEARER, on every port. To refuse a password or a token takes it half a
+// second, whatever it is told. A message may have 64 MiB.
+//
+// Its Dovecot wants a user from OAUTHBEARER, which RFC 7628 §3.1 does not. Under DIGEST-MD5 it hashes names and passwords
+// as UTF-8 also where RFC 2831 §2.1.2.1 has ISO 8859-1: a client that goes by that is refused if one of the two has a
+// character beyond ASCII and all of its characters are in ISO 8859-1.
 //
 // What it changes in the content of a message is described at [Content].
 type Postfix struct {
@@ -35,12 +41,19 @@ type Postfix struct {
 
 	User     string // who can authenticate
 	Password string // the password, which has a letter beyond ASCII and a space
-	Domain   string // the domain in which every local part has a mailbox, but for the refused ones: example.test
 
-	folder  string
-	changes []string     // of main.cf
-	ports   []int        // those of Addr, TLSAddr and PlainAddr
-	marks   atomic.Int64 // the lines that syncLog has written
+	// Others who can authenticate. The name and the password of the one are ASCII. Both of the other have letters beyond
+	// that, the password also some beyond ISO 8859-1.
+	ASCIIUser, ASCIIPassword     string
+	UnicodeUser, UnicodePassword string
+
+	Domain string // the domain in which every local part has a mailbox, but for the refused ones: example.test
+
+	folder   string
+	changes  []string     // of main.cf
+	tokenKey []byte       // that tokens are signed with
+	ports    []int        // those of Addr, TLSAddr and PlainAddr
+	marks    atomic.Int64 // the lines that syncLog has written
 }
 
 // postfixNeeds is what StartPostfix cannot do without.
@@ -64,7 +77,12 @@ func StartPostfix(t testing.TB, changes ...string) *Postfix {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Postfix{User: "rider", Password: "pöst rider", Domain: domain, folder: folder, changes: changes}
+	p := &Postfix{
+		User: "rider", Password: "pöst rider",
+		ASCIIUser: "walker", ASCIIPassword: `open, "Sesame"`,
+		UnicodeUser: "jürgen@example.test", UnicodePassword: "pässwörd łódź",
+		Domain: domain, folder: folder, changes: changes, tokenKey: []byte(rand.Text()),
+	}
 	if err := p.start(ctx, t, programs); err != nil {
 		t.Fatalf("starting Postfix: %v; its log:\n%s", err, p.Log())
 	}
@@ -86,11 +104,15 @@ func (p *Postfix) start(ctx context.Context, t testing.TB, programs map[string]s
 	if err != nil {
 		return err
 	}
-	authorities, chain, err := newCertificate()
+	authority, err := newAuthority()
 	if err != nil {
 		return err
 	}
-	p.RootCAs = authorities
+	p.RootCAs = authority.pool()
+	chain, err := authority.server()
+	if err != nil {
+		return err
+	}
 	if err := p.makeFolders(install, mailUser); err != nil {
 		return err
 	}
@@ -99,7 +121,8 @@ func (p *Postfix) start(ctx context.Context, t testing.TB, programs map[string]s
 	}
 	auth := dovecotAuth{
 		program: programs["dovecot"], socket: p.path("queue/private/auth"), owner: install.owner,
-		user: p.User, password: p.Password,
+		users:    map[string]string{p.User: p.Password, p.ASCIIUser: p.ASCIIPassword, p.UnicodeUser: p.UnicodePassword},
+		tokenKey: p.tokenKey,
 	}
 	if err := auth.start(ctx, t, p.path("dovecot")); err != nil {
 		return err
@@ -169,6 +192,12 @@ func (p *Postfix) syncLog(ctx context.Context) error {
 	return await(ctx, func() (bool, error) {
 		return strings.Contains(readText(p.path("log/mail.log")), mark+"\n"), nil
 	})
+}
+
+// Token returns a bearer token (RFC 6750) for one of the users, with which XOAUTH2 and OAUTHBEARER authenticate. It is
+// good for its lifetime, in whole seconds; a negative one makes a token that has expired.
+func (p *Postfix) Token(user string, lifetime time.Duration) (string, error) {
+	return newToken(p.tokenKey, user, time.Now().Add(lifetime))
 }
 
 // Messages returns the messages that have arrived for an address, which is to be written as the client wrote it in

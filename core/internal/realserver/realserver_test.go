@@ -176,7 +176,7 @@ func TestPostfix(t *testing.T) {
 		reply := d.say("EHLO client.example.test", "250 ")
 		for _, want := range []string{
 			"PIPELINING", "SIZE 67108864", "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING",
-			"AUTH PLAIN LOGIN CRAM-MD5 DIGEST-MD5 SCRAM-SHA-1 SCRAM-SHA-256",
+			"AUTH PLAIN LOGIN CRAM-MD5 DIGEST-MD5 SCRAM-SHA-1 SCRAM-SHA-256 XOAUTH2 OAUTHBEARER",
 		} {
 			if !strings.Contains(reply, want+"\r\n") {
 				t.Errorf("EHLO does not announce %s: %q", want, reply)
