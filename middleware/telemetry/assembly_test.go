@@ -122,6 +122,10 @@ func (brokenMeters) Meter(string, ...metric.MeterOption) metric.Meter { return b
 
 type brokenMeter struct{ metricnoop.Meter }
 
+func (brokenMeter) Float64Histogram(string, ...metric.Float64HistogramOption) (metric.Float64Histogram, error) {
+	return nil, errors.New("no room")
+}
+
 func (brokenMeter) Int64Histogram(string, ...metric.Int64HistogramOption) (metric.Int64Histogram, error) {
 	return nil, errors.New("no room")
 }

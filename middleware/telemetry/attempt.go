@@ -47,8 +47,8 @@ func (t *observer) attempted(ctx context.Context, span trace.Span, s *server, a 
 		c.reason = err // everybody was accepted, and then an interceptor failed
 	}
 	size := contentSize(a)
-	if noted, ok := ctx.Value(t).(*int64); ok && size >= 0 {
-		*noted = size
+	if w := t.workOf(ctx); w != nil && size >= 0 {
+		w.size = size
 	}
 	if span.IsRecording() {
 		attrs := append(make([]attribute.KeyValue, 0, 18), AttemptNumberKey.Int(a.Number()))
@@ -96,8 +96,8 @@ func (t *observer) recipientEvents(span trace.Span, a *core.Attempt, err error) 
 			RecipientOutcomeKey.String(outcome.String()),
 			semconv.ErrorTypeKey.String(f.kind),
 		}
-		if t.addresses {
-			attrs = append(attrs, RecipientAddressKey.String(a.Results()[i].Address))
+		if t.addresses != nil {
+			attrs = append(attrs, RecipientAddressKey.String(t.addresses(a.Results()[i].Address)))
 		}
 		span.AddEvent(EventRecipient, trace.WithAttributes(appendReply(attrs, f.reply)...))
 	}

@@ -2,6 +2,8 @@ package telemetry
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -43,19 +45,25 @@ func (t *observer) connected(ctx context.Context, span trace.Span, s *server, c 
 	}
 	if span.IsRecording() {
 		span.SetAttributes(appendPeer(nil, c.Peer())...)
-		t.steps(ctx, c)
+	}
+	for _, step := range c.Steps {
+		ctx := ctx
+		if span.IsRecording() {
+			ctx = t.step(ctx, step, c)
+		}
+		if step.Name == "auth" {
+			t.measureAuth(ctx, s, step)
+		}
 	}
 	s.measure(ctx, t.connectDuration, took, mark(span, err, core.StageConnect))
-	t.measureAuth(ctx, s, c)
 }
 
-// steps makes the spans of the steps, after the fact.
-func (t *observer) steps(ctx context.Context, c *core.Connect) {
-	for _, step := range c.Steps {
-		_, span := t.tracer.Start(ctx, stepSpan(step.Name), trace.WithTimestamp(step.Start), trace.WithAttributes(stepAttributes(step, c.Peer())...))
-		mark(span, step.Err, core.StageConnect)
-		span.End(trace.WithTimestamp(step.End))
-	}
+// step makes the span of a step, after the fact. The context is the step's.
+func (t *observer) step(ctx context.Context, step core.Step, c *core.Connect) context.Context {
+	ctx, span := t.tracer.Start(ctx, stepSpan(step.Name), trace.WithTimestamp(step.Start), trace.WithAttributes(stepAttributes(step, c)...))
+	mark(span, step.Err, core.StageConnect)
+	span.End(trace.WithTimestamp(step.End))
+	return ctx
 }
 
 // stepSpan returns the name of the span of a step.
@@ -76,29 +84,42 @@ func stepSpan(step string) string {
 }
 
 // stepAttributes is what a step has found out.
-func stepAttributes(step core.Step, peer *core.Peer) []attribute.KeyValue {
+func stepAttributes(step core.Step, c *core.Connect) []attribute.KeyValue {
 	switch step.Name {
 	case "dial":
-		return appendAddress(nil, peer.Addr)
+		return appendAddress(nil, c.Peer().Addr)
 	case "tls":
-		return appendTLS(nil, peer)
+		return appendTLS(nil, c.Peer())
+	case "auth":
+		return append(appendMechanism(nil, step.Mechanism), AuthChoiceKey.String(choiceOf(c)))
 	}
-	return appendMechanism(nil, step.Mechanism)
+	return nil
 }
 
-// measureAuth measures the authentication, if it came to one.
-func (t *observer) measureAuth(ctx context.Context, s *server, c *core.Connect) {
+// choiceOf explains the choice of the mechanism, without what one panicked with,
+// which may be anything.
+func choiceOf(c *core.Connect) string {
+	choice := c.Choice
+	choice.Candidates = slices.Clone(choice.Candidates)
+	for i := range choice.Candidates {
+		candidate := &choice.Candidates[i]
+		if _, ok := errors.AsType[*core.PanicError](candidate.Err); ok {
+			candidate.Err = errPanicked
+		}
+	}
+	return choice.String()
+}
+
+var errPanicked = errors.New("it panicked when it was asked")
+
+// measureAuth measures an authentication.
+func (t *observer) measureAuth(ctx context.Context, s *server, step core.Step) {
 	if !t.authDuration.Enabled(ctx) {
 		return
 	}
-	for _, step := range c.Steps {
-		if step.Name != "auth" {
-			continue
-		}
-		attrs := appendMechanism(nil, step.Mechanism)
-		if step.Err != nil {
-			attrs = append(attrs, semconv.ErrorTypeKey.String(explain(step.Err, core.StageAuth).kind))
-		}
-		t.authDuration.Record(ctx, step.End.Sub(step.Start).Seconds(), newLabels(s.attrs, attrs...).record...)
+	attrs := appendMechanism(nil, step.Mechanism)
+	if step.Err != nil {
+		attrs = append(attrs, semconv.ErrorTypeKey.String(explain(step.Err, core.StageAuth).kind))
 	}
+	t.authDuration.Record(ctx, step.End.Sub(step.Start).Seconds(), newLabels(s.attrs, attrs...).record...)
 }

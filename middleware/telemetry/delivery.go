@@ -12,37 +12,41 @@ import (
 	"github.com/postrider/postrider/core"
 )
 
+// work is what a delivery's context has for its attempts.
+type work struct {
+	span trace.Span // of the delivery
+	size int64      // of the content in octets, which the attempts find out; -1 if nobody knows
+}
+
+// workOf returns what the context of an attempt has, or nil.
+func (t *observer) workOf(ctx context.Context) *work {
+	w, _ := ctx.Value(t).(*work)
+	return w
+}
+
 // delivery observes one Send.
 func (t *observer) delivery(next core.DeliverFunc) core.DeliverFunc {
 	return func(ctx context.Context, d *core.Delivery) (err error) {
 		s := t.serverOf(d.Endpoint())
 		ctx, span := t.tracer.Start(ctx, SpanDelivery, s.startInternal...)
-		if !span.IsRecording() && !t.measuresDeliveries(ctx) {
+		if !span.IsRecording() && !t.measuresDeliveries(ctx) && !t.header {
 			err = next(ctx, d)
 			span.End()
 			return err
 		}
-		if t.addresses && span.IsRecording() {
-			span.SetAttributes(MessageSenderKey.String(d.Message().From), MessageRecipientsKey.StringSlice(addresses(d.Message())))
+		if t.addresses != nil && span.IsRecording() {
+			span.SetAttributes(MessageSenderKey.String(t.addresses(d.Message().From)), MessageRecipientsKey.StringSlice(t.recorded(d.Message())))
 		}
-		size := int64(-1) // of the content, which the attempts know
-		ctx = context.WithValue(ctx, t, &size)
+		w := &work{span: span, size: -1}
+		ctx = context.WithValue(ctx, t, w)
 		begun := time.Now()
 		err = errAborted // unless next returns
 		defer func() {
-			t.delivered(ctx, span, t.endedWith(d.Endpoint(), s, span), d, err, size, time.Since(begun))
+			t.delivered(ctx, span, t.endedWith(d.Endpoint(), s, span), d, err, w.size, time.Since(begun))
 			span.End()
 		}()
 		return next(ctx, d)
 	}
-}
-
-func addresses(m *core.Message) []string {
-	list := make([]string, len(m.To))
-	for i := range m.To {
-		list[i] = m.To[i].Address
-	}
-	return list
 }
 
 // delivered reports how a delivery ended.

@@ -7,15 +7,18 @@
 //		Interceptors: []core.Interceptor{tel, ...}, ...})
 //
 // Put it first: it then sees what the interceptors behind it do, their retries
-// among it. It does not touch content, so a signer may stand on either side of
-// it. Without options it uses the global providers of package otel, which may be
-// set before or after; without an OpenTelemetry SDK it does next to nothing.
+// among it. It does not touch content unless [WithTraceHeader] asks for it, so a
+// signer may stand on either side of it. Without options it uses the global
+// providers of package otel, which may be set before or after; without an
+// OpenTelemetry SDK it does next to nothing.
+//
+// [LimitWait] measures what messages wait for a rate limit.
 //
 // # What is never recorded
 //
 // Credentials, content, subjects, and the text of replies, but for the enhanced
 // code and what looks like a queue id. Addresses are not recorded unless
-// [WithAddresses] asks for it.
+// [WithAddresses] or [WithHashedAddresses] asks for it.
 //
 // # Names
 //

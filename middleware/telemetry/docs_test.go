@@ -1,6 +1,8 @@
 package telemetry_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -60,9 +62,10 @@ func everything(t *testing.T) *observed {
 	good := func(c *core.Config) { c.TLS, c.Auth = clientTLS, mechanisms.Password("alice", "tanstaafl") }
 	run := func(s *smtpServer) {
 		s.tls, s.announce = serverTLS, []string{"AUTH PLAIN", "PIPELINING"}
-		client := o.client(serve(t, s), good, interceptors(again()))
+		client := o.client(serve(t, s), good, interceptors(again(), o.measured(few())))
 		_, _ = send(t, client, letter(bob, carol))
 		_, _ = send(t, client, letter(bob))
+		_, _ = send(t, client, letter(bob, bob, bob))
 	}
 	run(&smtpServer{})
 	run(refuse(carol, "451 4.7.1 greylisted"))
@@ -70,6 +73,18 @@ func everything(t *testing.T) *observed {
 	run(&smtpServer{answer: once("MAIL", hangUp)})
 	run(&smtpServer{answer: nth(2, "MAIL", hangUp)}) // on a kept session
 	return o
+}
+
+// few is a limit that no message to three passes.
+func few() core.Interceptor {
+	return core.Interceptor{Name: "few", Delivery: func(next core.DeliverFunc) core.DeliverFunc {
+		return func(ctx context.Context, d *core.Delivery) error {
+			if len(d.Message().To) == 3 {
+				return errors.New("too many")
+			}
+			return next(ctx, d)
+		}
+	}}
 }
 
 func TestTheTableOfSpansIsWhatIsEmitted(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/exemplar"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -51,7 +52,7 @@ func observe(t testing.TB, options ...telemetry.Option) *observed {
 	t.Helper()
 	o := &observed{t: t, spans: tracetest.NewSpanRecorder(), reader: sdkmetric.NewManualReader()}
 	o.tracer = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(o.spans))
-	o.meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(o.reader))
+	o.meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(o.reader), sdkmetric.WithExemplarFilter(exemplar.TraceBasedFilter))
 	options = append(options, telemetry.WithTracerProvider(o.tracer), telemetry.WithMeterProvider(o.meter))
 	tel, err := telemetry.New(options...)
 	if err != nil {

@@ -180,7 +180,8 @@ func TestABodyOfUnknownSizeIsNotMeasured(t *testing.T) {
 
 func TestMeasurementsHaveTheSpanTheyBelongToAsExemplar(t *testing.T) {
 	o := observe(t)
-	if _, err := send(t, o.client(serve(t, &smtpServer{})), letter(bob)); err != nil {
+	client := o.client(serve(t, &smtpServer{announce: []string{"AUTH PLAIN"}}), func(c *core.Config) { c.Auth = mechanisms.Password("u", "p") })
+	if _, err := send(t, client, letter(bob)); err != nil {
 		t.Fatal(err)
 	}
 	m := o.metrics()
@@ -188,15 +189,34 @@ func TestMeasurementsHaveTheSpanTheyBelongToAsExemplar(t *testing.T) {
 		telemetry.MetricDeliveryDuration: telemetry.SpanDelivery,
 		telemetry.MetricAttemptDuration:  telemetry.SpanAttempt,
 		telemetry.MetricConnectDuration:  telemetry.SpanConnect,
+		telemetry.MetricAuthDuration:     telemetry.SpanAuth,
 	} {
 		points := m[metric].Data.(metricdata.Histogram[float64]).DataPoints
 		if len(points) != 1 || len(points[0].Exemplars) != 1 {
 			t.Errorf("%s has no exemplar", metric)
 			continue
 		}
-		if id := trace.SpanID(points[0].Exemplars[0].SpanID); id != o.one(span).SpanContext().SpanID() {
+		e, want := points[0].Exemplars[0], o.one(span).SpanContext()
+		if trace.TraceID(e.TraceID) != want.TraceID() || trace.SpanID(e.SpanID) != want.SpanID() {
 			t.Errorf("the exemplar of %s is not the span %q", metric, span)
 		}
+	}
+	size := m[telemetry.MetricMessageSize].Data.(metricdata.Histogram[int64]).DataPoints[0].Exemplars
+	recipients := m[telemetry.MetricDeliveryRecipients].Data.(metricdata.Sum[int64]).DataPoints[0].Exemplars
+	if want := o.one(telemetry.SpanDelivery).SpanContext().TraceID(); len(size) != 1 || len(recipients) != 1 || trace.TraceID(size[0].TraceID) != want || trace.TraceID(recipients[0].TraceID) != want {
+		t.Errorf("the exemplars are %v and %v, want ones of the trace", size, recipients)
+	}
+}
+
+func TestMeasurementsThatNoSampledSpanBelongsToHaveNoExemplar(t *testing.T) {
+	o := observe(t)
+	unsampled := trace.ContextWithRemoteSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}}))
+	if _, err := o.client(serve(t, &smtpServer{})).Send(unsampled, letter(bob)); err != nil {
+		t.Fatal(err)
+	}
+	points := o.metrics()[telemetry.MetricDeliveryDuration].Data.(metricdata.Histogram[float64]).DataPoints
+	if len(points) != 1 || points[0].Count != 1 || len(points[0].Exemplars) != 0 {
+		t.Errorf("got %v, want a measurement without exemplar", points)
 	}
 }
 

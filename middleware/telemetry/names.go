@@ -37,6 +37,7 @@ const (
 	MetricAuthDuration       = "postrider.auth.duration"
 	MetricConnections        = "postrider.connection.count"
 	MetricConnectionWait     = "postrider.connection.wait"
+	MetricLimitWait          = "postrider.limit.wait"
 )
 
 // The attributes that the semantic conventions have no name for.
@@ -90,6 +91,11 @@ const (
 	// AuthMechanismKey is the SASL mechanism that authenticated the session, or
 	// that an authentication was tried with.
 	AuthMechanismKey = attribute.Key("postrider.auth.mechanism")
+	// AuthChoiceKey is why that mechanism, in the words of core.Choice.
+	AuthChoiceKey = attribute.Key("postrider.auth.choice")
+
+	// LimitNameKey is the name of the interceptor that messages waited in.
+	LimitNameKey = attribute.Key("postrider.limit.name")
 
 	// ExchangeCommandsKey is the verbs of an exchange, without arguments.
 	ExchangeCommandsKey = attribute.Key("postrider.exchange.commands")

@@ -5,6 +5,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -28,17 +30,24 @@ type server struct {
 	idle, used    []metric.AddOption
 }
 
+// servers is what is known of the endpoints.
+type servers struct {
+	more  []attribute.KeyValue   // that they have in common
+	known sync.Map               // of core.Endpoint, *server
+	last  atomic.Pointer[server] // used last: nearly always the only one
+}
+
 // serverOf returns what is known of an endpoint.
-func (t *observer) serverOf(e core.Endpoint) *server {
-	if s := t.last.Load(); s != nil && s.endpoint == e {
+func (l *servers) serverOf(e core.Endpoint) *server {
+	if s := l.last.Load(); s != nil && s.endpoint == e {
 		return s
 	}
-	found, ok := t.servers.Load(e)
+	found, ok := l.known.Load(e)
 	if !ok {
-		found, _ = t.servers.LoadOrStore(e, newServer(e))
+		found, _ = l.known.LoadOrStore(e, newServer(e, l.more))
 	}
 	s := found.(*server)
-	t.last.Store(s)
+	l.last.Store(s)
 	return s
 }
 
@@ -52,7 +61,7 @@ func (t *observer) endedWith(e core.Endpoint, began *server, span trace.Span) *s
 	return s
 }
 
-func newServer(e core.Endpoint) *server {
+func newServer(e core.Endpoint, more []attribute.KeyValue) *server {
 	s := &server{endpoint: e}
 	address, port := addressOf(e)
 	if address != "" {
@@ -62,6 +71,7 @@ func newServer(e core.Endpoint) *server {
 		s.attrs = append(s.attrs, semconv.ServerPortKey.Int(port))
 	}
 	s.attrs = append(s.attrs, semconv.NetworkProtocolNameKey.String(e.Protocol.String()))
+	s.attrs = append(s.attrs, more...)
 	// Samplers see only what a span starts with.
 	s.startInternal = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindInternal), trace.WithAttributes(s.attrs...)}
 	s.startClient = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(s.attrs...)}

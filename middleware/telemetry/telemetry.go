@@ -1,9 +1,6 @@
 package telemetry
 
 import (
-	"sync"
-	"sync/atomic"
-
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
@@ -16,9 +13,13 @@ import (
 // sessions from [core.Dial], for whom it traces the connecting and, on request,
 // the exchanges.
 //
-// The error says which metric the meter provider would not make.
+// The error says which option cannot work, or which metric the meter provider
+// would not make.
 func New(opts ...Option) (core.Interceptor, error) {
-	o := newOptions(opts)
+	o, err := newOptions(opts)
+	if err != nil {
+		return core.Interceptor{}, err
+	}
 	m, err := newInstruments(o.meters.Meter(ScopeName, metric.WithSchemaURL(semconv.SchemaURL)))
 	if err != nil {
 		return core.Interceptor{}, err
@@ -27,6 +28,7 @@ func New(opts ...Option) (core.Interceptor, error) {
 		tracer:      o.tracers.Tracer(ScopeName, trace.WithSchemaURL(semconv.SchemaURL)),
 		instruments: m,
 		addresses:   o.addresses,
+		header:      o.header,
 	}
 	i := core.Interceptor{
 		Name:     "telemetry",
@@ -38,6 +40,9 @@ func New(opts ...Option) (core.Interceptor, error) {
 	if o.exchanges {
 		i.Exchange = t.exchange
 	}
+	if o.header {
+		i.Content = t.content
+	}
 	return i, nil
 }
 
@@ -46,10 +51,7 @@ func New(opts ...Option) (core.Interceptor, error) {
 type observer struct {
 	tracer trace.Tracer
 	*instruments
-	addresses bool
-
-	// servers is what is known of the endpoints, and last of the one that was
-	// used last: nearly always the only one.
-	servers sync.Map // of core.Endpoint, *server
-	last    atomic.Pointer[server]
+	servers
+	addresses func(string) string // what is recorded of one; nil: nothing
+	header    bool                // content gets a field with the trace
 }
