@@ -47,7 +47,9 @@ type Interceptor struct {
 	Delivery func(next DeliverFunc) DeliverFunc
 
 	// Attempt wraps one transaction on one session, inside any retry. It calls
-	// next at most once.
+	// next at most once. A session that turns out dead is replaced within next:
+	// what must hold for the one that is used (that it has TLS, say) is checked
+	// in Exchange, when MAIL comes.
 	Attempt func(next AttemptFunc) AttemptFunc
 
 	// Content changes the content of an attempt and then calls next, at most

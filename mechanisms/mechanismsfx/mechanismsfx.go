@@ -1,6 +1,6 @@
-// Package mechanismsfx adds the standard mechanisms to a client that
-// [corefx.Module] assembles, with the [Credentials] that the application
-// provides.
+// Package mechanismsfx adds mechanisms to a client that [corefx.Module]
+// assembles, with the credentials that the application provides: a user name and
+// a password as [Credentials], a mechanisms.Source that knows them, or [Tokens].
 //
 //	fx.New(
 //		corefx.Module, transportfx.Module, mechanismsfx.Module,
@@ -8,8 +8,8 @@
 //		fx.Invoke(RunMailer),
 //	).Run()
 //
-// Without credentials it adds nothing, so that an application can have the
-// module and decide elsewhere whether it authenticates at all.
+// Without any it adds nothing, so that an application can have the module and
+// decide elsewhere whether it authenticates at all.
 package mechanismsfx
 
 import (
@@ -23,9 +23,30 @@ import (
 	"github.com/postrider/postrider/mechanisms"
 )
 
-// Module adds the mechanisms of mechanisms.Password, if the application provides
-// [Credentials].
+// Module adds all the mechanisms that can use what the application provides:
+// those of mechanisms.Password, or mechanisms.PasswordFrom, and those of
+// mechanisms.OAuth.
 var Module = fx.Module("postrider.mechanisms", corefx.AsMechanism(New))
+
+// Only adds one mechanism that uses a user name and a password, in place of
+// [Module]:
+//
+//	mechanismsfx.Only(mechanisms.SCRAMSHA256)
+//
+// Several may be added. The application provides Credentials or a
+// mechanisms.Source; without either it is an error.
+func Only(mechanism func(user, password string) core.Mechanism) fx.Option {
+	return fx.Module("postrider.mechanism", corefx.AsMechanism(func(p Params) (core.Mechanism, error) {
+		source, err := p.source()
+		switch {
+		case err != nil:
+			return nil, err
+		case source == nil:
+			return nil, errors.New("mechanismsfx.Only has a mechanism and no credentials: provide mechanismsfx.Credentials or a mechanisms.Source")
+		}
+		return mechanisms.From(source, mechanism), nil
+	}))
+}
 
 // Credentials are a user name and a password. Printing them shows the user name
 // alone. The zero value stands for none.
@@ -51,25 +72,57 @@ func (c Credentials) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(c.Strin
 // not show the password either.
 func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
+// Tokens are access tokens of OAuth 2.0, and the user that they are for. The zero
+// value stands for none.
+type Tokens struct {
+	User   string // may be empty if the token says it all
+	Source mechanisms.TokenSource
+}
+
 // Params are the parameters of [New].
 type Params struct {
 	fx.In
 
-	// Credentials are what to authenticate with. An application need not
-	// provide them. To fx, a constructor of them whose own parameters are
-	// missing is as good as none.
-	Credentials Credentials `optional:"true"`
+	// What to authenticate with. An application need not provide it. To fx, a
+	// constructor whose own parameters are missing is as good as none.
+	Credentials Credentials       `optional:"true"`
+	Source      mechanisms.Source `optional:"true"` // in place of Credentials
+	Tokens      Tokens            `optional:"true"`
 }
 
-// New returns the mechanisms for the credentials: none for the zero value.
+// New returns the mechanisms for what there is: none for nothing.
 func New(p Params) ([]core.Mechanism, error) {
+	source, err := p.source()
+	if err != nil {
+		return nil, err
+	}
+	var list []core.Mechanism
 	switch {
-	case p.Credentials == Credentials{}:
-		return nil, nil
+	case p.Source != nil:
+		list = mechanisms.PasswordFrom(source)
+	case source != nil:
+		list = mechanisms.Password(p.Credentials.User, p.Credentials.Password)
+	}
+	switch {
+	case p.Tokens.Source != nil:
+		list = append(list, mechanisms.OAuth(p.Tokens.User, p.Tokens.Source)...)
+	case p.Tokens.User != "":
+		return nil, errors.New("mechanismsfx.Tokens has a user and no source: set Source")
+	}
+	return list, nil
+}
+
+// source returns where user name and password come from, or nil.
+func (p *Params) source() (mechanisms.Source, error) {
+	switch given := p.Credentials != (Credentials{}); {
+	case given && p.Source != nil:
+		return nil, errors.New("there are mechanismsfx.Credentials and a mechanisms.Source: provide one of them")
+	case !given:
+		return p.Source, nil
 	case p.Credentials.User == "":
 		return nil, errors.New("mechanismsfx.Credentials has a password and no user: set User")
 	case p.Credentials.Password == "":
 		return nil, errors.New("mechanismsfx.Credentials has a user and no password: set Password, or leave both empty to send without authentication")
 	}
-	return mechanisms.Password(p.Credentials.User, p.Credentials.Password), nil
+	return mechanisms.Static(p.Credentials.User, p.Credentials.Password), nil
 }

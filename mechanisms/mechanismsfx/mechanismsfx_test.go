@@ -15,6 +15,7 @@ import (
 
 	"github.com/postrider/postrider/core"
 	"github.com/postrider/postrider/core/corefx"
+	"github.com/postrider/postrider/core/smtptest"
 	"github.com/postrider/postrider/mechanisms"
 	"github.com/postrider/postrider/mechanisms/mechanismsfx"
 	"github.com/postrider/postrider/transport/transportfx"
@@ -119,4 +120,50 @@ func Example() {
 	// Output:
 	// the client has "ann" and a password
 	// error: <nil>
+}
+
+// assembled returns the mechanisms of a client, as its error names them.
+func assembled(t *testing.T, options ...fx.Option) string {
+	t.Helper()
+	var client *core.Client
+	server := smtptest.NewServer(t, smtptest.ServerOptions{Mechanisms: map[string]smtptest.AuthFunc{
+		"X-NOBODY-HAS": func([][]byte) smtptest.AuthStep { return smtptest.AuthStep{} },
+	}})
+	app := fx.New(append(options, corefx.Module, fx.NopLogger, fx.Supply(server.Config()), fx.Populate(&client))...)
+	if err := app.Err(); err != nil {
+		return err.Error()
+	}
+	defer client.Close()
+	if err := client.Connect(t.Context()); err != nil {
+		return err.Error()
+	}
+	return "no mechanism"
+}
+
+func TestWhatIsProvided(t *testing.T) {
+	source := mechanisms.Static("ann", "secret")
+	tokens := mechanismsfx.Tokens{User: "ann", Source: mechanisms.StaticToken("secret")}
+	credentials := mechanismsfx.Credentials{User: "ann", Password: "secret"}
+	none := mechanismsfx.Credentials{}
+	const all = "none will do of SCRAM-SHA-512-PLUS SCRAM-SHA-256-PLUS SCRAM-SHA-1-PLUS SCRAM-SHA-512 SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5 PLAIN LOGIN;"
+	for rule, tt := range map[string]struct {
+		options fx.Option
+		want    string
+	}{
+		"a source":                       {fx.Options(mechanismsfx.Module, fx.Supply(source)), all},
+		"a source and no credentials":    {fx.Options(mechanismsfx.Module, fx.Supply(source, none)), all},
+		"tokens":                         {fx.Options(mechanismsfx.Module, fx.Supply(tokens)), "none will do of OAUTHBEARER XOAUTH2;"},
+		"tokens without a source":        {fx.Options(mechanismsfx.Module, fx.Supply(mechanismsfx.Tokens{User: "ann"})), "set Source"},
+		"nothing":                        {mechanismsfx.Module, "no mechanism"},
+		"both":                           {fx.Options(mechanismsfx.Module, fx.Supply(source, credentials)), "provide one of them"},
+		"only one":                       {fx.Options(mechanismsfx.Only(mechanisms.SCRAMSHA1), fx.Supply(source)), "none will do of SCRAM-SHA-1;"},
+		"only one, without anything":     {mechanismsfx.Only(mechanisms.SCRAMSHA1), "provide mechanismsfx.Credentials"},
+		"two":                            {fx.Options(mechanismsfx.Only(mechanisms.Plain), mechanismsfx.Only(mechanisms.SCRAMSHA1), fx.Supply(credentials)), "none will do of SCRAM-SHA-1 PLAIN;"},
+		"one twice":                      {fx.Options(mechanismsfx.Module, mechanismsfx.Only(mechanisms.Plain), fx.Supply(credentials)), `two mechanisms named "PLAIN"`},
+		"one whose credentials are half": {fx.Options(mechanismsfx.Only(mechanisms.Plain), fx.Supply(mechanismsfx.Credentials{User: "ann"})), "set Password"},
+	} {
+		if got := assembled(t, tt.options); !strings.Contains(got, tt.want) || strings.Contains(got, "secret") {
+			t.Errorf("%s: %s", rule, got)
+		}
+	}
 }
