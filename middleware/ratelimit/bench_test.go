@@ -26,7 +26,8 @@ func BenchmarkSend(b *testing.B) {
 		{"without", []core.Interceptor{goal}},
 		{"one limit", []core.Interceptor{mustNew(b, ratelimit.Config{Messages: plenty}), goal}},
 		{"two limits", []core.Interceptor{mustNew(b, ratelimit.Config{Messages: plenty, Recipients: plenty}), goal}},
-		{"two limits for each of 1024 keys", []core.Interceptor{mustNew(b, ratelimit.Config{Messages: plenty, Recipients: plenty, Key: sender}), goal}},
+		{"two limits for each of 1024 senders", []core.Interceptor{mustNew(b, ratelimit.Config{Messages: plenty, Recipients: plenty, Key: ratelimit.BySender}), goal}},
+		{"everything, adaptive", []core.Interceptor{mustNew(b, ratelimit.Config{Messages: plenty, Recipients: plenty, Bytes: plenty, Concurrent: 10, Adaptive: true}), goal}},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			client := newClient(b, bb.interceptors...)
@@ -43,8 +44,6 @@ func BenchmarkSend(b *testing.B) {
 		})
 	}
 }
-
-func sender(m *core.Message) string { return m.From }
 
 func stub(context.Context, *core.Delivery) error { return errStub }
 

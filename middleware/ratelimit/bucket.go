@@ -1,11 +1,8 @@
 package ratelimit
 
 import (
-	"context"
-	"fmt"
+	"container/list"
 	"math"
-	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -13,91 +10,162 @@ import (
 	"github.com/postrider/postrider/core"
 )
 
-// bucket is the limits of one key.
+// How Adaptive changes the limits of a key.
+const (
+	leastFactor = 1.0 / 16
+	step        = 1.0 / 16
+	steps       = 8 // from a half to the whole
+)
+
+// What a bucket counts.
+const (
+	messages = iota
+	recipients
+	octets
+	kinds
+)
+
+// amount is how many there are of each kind.
+type amount [kinds]int
+
+func (a *amount) add(b amount) {
+	for i := range a {
+		a[i] += b[i]
+	}
+}
+
+func (a *amount) sub(b amount) {
+	for i := range a {
+		a[i] -= b[i]
+	}
+}
+
+// bucket is the limits of one key. The lock of its [local] guards it.
 type bucket struct {
-	// mu makes the two limits one: what the first grants and the second does
-	// not is given back before anybody else can notice.
-	mu                   sync.Mutex
-	messages, recipients *rate.Limiter // nil: no limit
+	key     string
+	limits  [kinds]*rate.Limiter // nil: no limit
+	running int                  // messages under way
+
+	queue  list.List // of *waiter, in the order of arrival
+	queued amount    // what all of them want
+
+	factor float64   // of the limits, see Change
+	halved time.Time // when that was last halved,
+	moved  time.Time // and when it was last changed
+
+	holders        int     // messages under way and waiting
+	older, younger *bucket // in idle, without any
 }
 
-func newBucket(messages, recipients Rate) *bucket {
-	return &bucket{messages: messages.limiter(), recipients: recipients.limiter()}
-}
-
+// limiter returns what keeps to a rate.
 func (r Rate) limiter() *rate.Limiter {
 	if r.Count == 0 {
 		return nil
 	}
-	return rate.NewLimiter(rate.Limit(float64(r.Count)/r.Per.Seconds()), max(r.Burst, 1))
+	return rate.NewLimiter(r.limit(), max(r.Burst, 1))
 }
 
-// Take implements [Limiter].
-func (b *bucket) Take(ctx context.Context, r Request) error {
-	if r.Refuse && b.recipients != nil && r.Recipients > b.recipients.Burst() {
-		return &core.Error{Stage: core.StagePolicy, Class: core.Local,
-			Err:  fmt.Errorf("%d recipients are more than the rate limit ever has at once, which is %d", r.Recipients, b.recipients.Burst()),
-			Hint: "divide the message, raise Recipients.Burst, or let it wait"}
-	}
-	b.mu.Lock()
-	now := time.Now()
-	wait := max(delay(b.messages, now, r.Messages), delay(b.recipients, now, r.Recipients))
-	if err := r.permits(ctx, wait); err != nil {
-		b.mu.Unlock()
-		return err
-	}
-	if wait == 0 {
-		grant(b.messages, now, r.Messages)
-		grant(b.recipients, now, r.Recipients)
-		b.mu.Unlock()
-		return nil
-	}
-	held := reserve(reserve(nil, b.messages, now, r.Messages), b.recipients, now, r.Recipients)
-	b.mu.Unlock()
+func (r Rate) limit() rate.Limit { return rate.Limit(float64(r.Count) / r.Per.Seconds()) }
 
-	err := sleep(ctx, wait)
-	if err != nil {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		now = time.Now()
-		for _, h := range slices.Backward(held) {
-			h.CancelAt(now)
+// delay returns how long it is at the least until n may go, behind what is ahead
+// of it.
+func (b *bucket) delay(now time.Time, ahead, n amount) time.Duration {
+	var longest time.Duration
+	for i, l := range b.limits {
+		if l == nil {
+			continue
+		}
+		// What is more than a burst leaves a debt.
+		missing := float64(ahead[i]) + float64(min(n[i], l.Burst())) - l.TokensAt(now)
+		if missing <= 0 {
+			continue
+		}
+		// Rounded up: to wake too early would be in vain.
+		d := math.Ceil(missing / float64(l.Limit()) * float64(time.Second))
+		longest = max(longest, time.Duration(min(d, math.MaxInt64/2)))
+	}
+	return longest
+}
+
+// take takes n, which may be more than there is: what lacks is owed.
+func (b *bucket) take(now time.Time, n amount) {
+	for i, l := range b.limits {
+		switch {
+		case l == nil || n[i] <= 0:
+		case n[i] <= l.Burst():
+			l.ReserveN(now, n[i])
+		default:
+			// A limiter hands out no more than its burst. Raising that for the
+			// moment adds nothing to what there is.
+			burst := l.Burst()
+			l.SetBurstAt(now, n[i])
+			l.ReserveN(now, n[i])
+			l.SetBurstAt(now, burst)
 		}
 	}
-	return err
 }
 
-// delay returns how long it is until n more have been paid for.
-func delay(l *rate.Limiter, now time.Time, n int) time.Duration {
-	if l == nil {
-		return 0
+// halve halves the limits, because of what the server said to a message that
+// began at a time. It reports whether they are others now.
+func (b *bucket) halve(c *Config, now, began time.Time) bool {
+	if !began.After(b.halved) {
+		return false // the server has not seen the effect of the last time yet
 	}
-	missing := float64(n) - l.TokensAt(now)
-	if missing <= 0 {
-		return 0
+	b.halved, b.moved = now, now
+	for i, l := range b.limits {
+		if l != nil {
+			saved := amount{}
+			saved[i] = max(int(l.TokensAt(now)), 0)
+			b.take(now, saved)
+		}
 	}
-	// Rounded up: to wake too early would exceed the limit.
-	d := math.Ceil(missing / float64(l.Limit()) * float64(time.Second))
-	return time.Duration(min(d, math.MaxInt64/2))
+	return b.setFactor(c, now, max(b.factor/2, leastFactor))
 }
 
-// grant takes n that are there.
-func grant(l *rate.Limiter, now time.Time, n int) {
-	if l != nil {
-		l.AllowN(now, n)
+// recover raises the limits, if it is time. It reports whether they are others
+// now.
+func (b *bucket) recover(c *Config, now time.Time) bool {
+	if b.factor == 1 {
+		return false
 	}
+	every := max(c.Recovery/steps, 1)
+	n := now.Sub(b.moved) / every
+	if n <= 0 {
+		return false
+	}
+	b.moved = b.moved.Add(n * every)
+	return b.setFactor(c, now, min(b.factor+float64(n)*step, 1))
 }
 
-// reserve takes n that are not all there yet. A limiter hands out no more than
-// its burst at a time.
-func reserve(held []*rate.Reservation, l *rate.Limiter, now time.Time, n int) []*rate.Reservation {
-	if l == nil {
-		return held
+func (b *bucket) setFactor(c *Config, now time.Time, factor float64) bool {
+	if factor == b.factor {
+		return false
 	}
-	for n > 0 {
-		part := min(n, l.Burst())
-		held = append(held, l.ReserveN(now, part))
-		n -= part
+	b.factor = factor
+	for i, r := range [kinds]Rate{c.Messages, c.Recipients, c.Bytes} {
+		if l := b.limits[i]; l != nil {
+			l.SetLimitAt(now, r.limit()*rate.Limit(factor))
+		}
 	}
-	return held
+	return true
+}
+
+// change describes how the limits are now.
+func (b *bucket) change(reply core.Reply) Change {
+	return Change{Key: b.key, Factor: b.factor, Reply: reply}
+}
+
+// full reports whether as many messages are under way as may be.
+func (b *bucket) full(c *Config) bool {
+	return c.Concurrent > 0 && b.running >= max(int(float64(c.Concurrent)*b.factor), 1)
+}
+
+// wake has the first in the queue look again.
+func (b *bucket) wake() {
+	if first := b.queue.Front(); first != nil {
+		select {
+		case first.Value.(*waiter).wake <- struct{}{}:
+		default: // it is about to
+		}
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -43,11 +42,8 @@ func Example() {
 
 	limit, err := ratelimit.New(ratelimit.Config{
 		Messages: ratelimit.Rate{Count: 2, Per: time.Hour, Burst: 2},
-		Key: func(m *core.Message) string {
-			_, domain, _ := strings.Cut(m.From, "@")
-			return domain
-		},
-		Refuse: true,
+		Key:      ratelimit.BySenderDomain,
+		Refuse:   true,
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -3,10 +3,9 @@ package ratelimit_test
 import (
 	"context"
 	"errors"
-	"fmt"
+	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,52 +14,6 @@ import (
 	"github.com/postrider/postrider/middleware/ratelimit"
 )
 
-func TestEachKeyHasALimitOfItsOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := &goal{}
-		client := newClient(t, mustNew(t, ratelimit.Config{
-			Messages: ratelimit.Rate{Count: 1, Per: time.Second},
-			Key:      func(m *core.Message) string { return m.From },
-		}), g.interceptor())
-		start := time.Now()
-		var group sync.WaitGroup
-		for n := range 100 {
-			group.Go(func() { send(t, t.Context(), client, message(fmt.Sprintf("s%d@example.com", n%10), 1)) })
-		}
-		group.Wait()
-		if took := time.Since(start); took != 9*time.Second {
-			t.Errorf("ten messages of each of ten senders took %v, want 9s", took)
-		}
-	})
-}
-
-func TestTheKeyUsedLongestAgoIsForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		client := newClient(t, mustNew(t, ratelimit.Config{
-			Messages: ratelimit.Rate{Count: 1, Per: time.Hour},
-			Key:      func(m *core.Message) string { return m.From },
-			MaxKeys:  2,
-			Refuse:   true,
-		}), new(goal).interceptor())
-		for _, step := range []struct {
-			from   string
-			passes bool
-		}{
-			{"a@example.com", true},
-			{"b@example.com", true},
-			{"a@example.com", false}, // now b is the one used longest ago
-			{"c@example.com", true},  // and makes room for c
-			{"a@example.com", false},
-			{"b@example.com", true},
-		} {
-			_, err := client.Send(t.Context(), message(step.from, 1))
-			if passes := errors.Is(err, errArrived); passes != step.passes {
-				t.Errorf("%s: passes is %v, want %v", step.from, passes, step.passes)
-			}
-		}
-	})
-}
-
 // asker is a limiter that can only say "not yet".
 type asker struct{ free time.Time }
 
@@ -68,7 +21,7 @@ func (a *asker) Take(ctx context.Context, r ratelimit.Request) error {
 	for {
 		d := time.Until(a.free)
 		if d <= 0 {
-			a.free = time.Now().Add(time.Duration(r.Recipients) * time.Second)
+			a.free = time.Now().Add(time.Duration(r.Parts[0].Recipients) * time.Second)
 			return nil
 		}
 		if err := r.Wait(ctx, min(d, time.Second)); err != nil {
@@ -93,12 +46,20 @@ func TestALimiterOfTheCallersOwn(t *testing.T) {
 	})
 }
 
-// recorder grants everything and notes what was asked for.
-type recorder struct{ requests []ratelimit.Request }
+// recorder grants everything and notes what it is told.
+type recorder struct {
+	requests []ratelimit.Request
+	ends     []ratelimit.End
+}
 
 func (r *recorder) Take(_ context.Context, request ratelimit.Request) error {
+	request.Parts = slices.Clone(request.Parts)
 	r.requests = append(r.requests, request)
 	return nil
+}
+
+func (r *recorder) Finish(_ context.Context, _ ratelimit.Request, e ratelimit.End) {
+	r.ends = append(r.ends, e)
 }
 
 func TestBehindARetryEachTryIsCountedWithThoseWhoAreTried(t *testing.T) {
@@ -122,15 +83,18 @@ func TestBehindARetryEachTryIsCountedWithThoseWhoAreTried(t *testing.T) {
 		}
 	}}
 	r := &recorder{}
-	client := newClient(t, thrice, mustNew(t, ratelimit.Config{Limiter: r, Refuse: true, Key: func(m *core.Message) string { return m.From }}), end)
+	client := newClient(t, thrice, mustNew(t, ratelimit.Config{Limiter: r, Refuse: true, Key: ratelimit.BySender}), end)
 	_, _ = client.Send(t.Context(), message("me@example.com", 2))
 	want := []ratelimit.Request{
-		{Key: "me@example.com", Messages: 1, Recipients: 2, Refuse: true},
-		{Key: "me@example.com", Messages: 1, Recipients: 1, Refuse: true},
+		{Parts: []ratelimit.Part{{Key: "me@example.com", Recipients: 2}}, Bytes: 24, Refuse: true},
+		{Parts: []ratelimit.Part{{Key: "me@example.com", Recipients: 1}}, Bytes: 24, Refuse: true},
 		// The third time nobody is left, and nothing is counted.
 	}
-	if !slices.Equal(r.requests, want) {
+	if !reflect.DeepEqual(r.requests, want) {
 		t.Errorf("the limiter was asked for %+v, want %+v", r.requests, want)
+	}
+	if len(r.ends) != 2 || r.ends[0].Transactions != 0 || r.ends[0].Slower != nil {
+		t.Errorf("it was told %+v, want two ends without a transaction", r.ends)
 	}
 }
 
@@ -152,7 +116,7 @@ func TestOneInterceptorInSeveralClientsIsOneLimit(t *testing.T) {
 
 func TestWhatNewRefuses(t *testing.T) {
 	rate := ratelimit.Rate{Count: 1, Per: time.Second}
-	key := func(*core.Message) string { return "" }
+	key := ratelimit.BySender
 	for _, tt := range []struct {
 		rule   string
 		config ratelimit.Config
@@ -160,13 +124,20 @@ func TestWhatNewRefuses(t *testing.T) {
 	}{
 		{"a limit of messages is accepted", ratelimit.Config{Messages: rate}, ""},
 		{"a limit of recipients is accepted", ratelimit.Config{Recipients: rate, Key: key}, ""},
-		{"the zero value sets no limit", ratelimit.Config{}, "set Config.Messages or Config.Recipients"},
+		{"the zero value sets no limit", ratelimit.Config{}, "set Config.Messages"},
 		{"Per without Count", ratelimit.Config{Messages: ratelimit.Rate{Per: time.Second}}, "Messages.Count"},
 		{"Count without Per", ratelimit.Config{Recipients: ratelimit.Rate{Count: 1}}, "Recipients.Per"},
 		{"a negative burst", ratelimit.Config{Messages: ratelimit.Rate{Count: 1, Per: 1, Burst: -1}}, "Messages.Burst"},
 		{"a negative MaxKeys", ratelimit.Config{Messages: rate, Key: key, MaxKeys: -1}, "MaxKeys"},
 		{"MaxKeys without Key", ratelimit.Config{Messages: rate, MaxKeys: 1}, "Key"},
+		{"a limit of octets is accepted", ratelimit.Config{Bytes: rate}, ""},
+		{"a limit of messages at a time is accepted, and may be adaptive", ratelimit.Config{Concurrent: 1, Adaptive: true}, ""},
+		{"a negative number at a time", ratelimit.Config{Concurrent: -1}, "Concurrent"},
+		{"a negative Recovery", ratelimit.Config{Messages: rate, Adaptive: true, Recovery: -1}, "Recovery"},
+		{"Recovery without Adaptive", ratelimit.Config{Messages: rate, Recovery: 1}, "Adaptive"},
+		{"Notify without Adaptive", ratelimit.Config{Messages: rate, Notify: func(context.Context, ratelimit.Change) {}}, "Adaptive"},
 		{"Limiter beside what it replaces", ratelimit.Config{Messages: rate, Limiter: &asker{}}, "Limiter"},
+		{"Limiter beside Concurrent, which it replaces too", ratelimit.Config{Concurrent: 1, Limiter: &asker{}}, "Limiter"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
 			i, err := ratelimit.New(tt.config)
@@ -190,6 +161,7 @@ func TestWhatALimitErrorSays(t *testing.T) {
 		want string
 	}{
 		{&ratelimit.LimitError{Wait: time.Second}, "over the rate limit: the next is due in 1s"},
+		{&ratelimit.LimitError{}, "over the rate limit: too many messages are under way"},
 		{&ratelimit.LimitError{Wait: time.Minute, Err: context.DeadlineExceeded}, "over the rate limit: the next is due in 1m0s: context deadline exceeded before that"},
 	} {
 		if got := tt.err.Error(); got != tt.want {

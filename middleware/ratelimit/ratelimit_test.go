@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/postrider/postrider/core"
 	"github.com/postrider/postrider/middleware/ratelimit"
 )
 
@@ -23,8 +22,8 @@ func TestAThousandAtOnceStayWithinTheLimit(t *testing.T) {
 		{"evenly spaced", ratelimit.Rate{Count: 100, Per: time.Minute}, ratelimit.Rate{}, 1, 999 * 600 * time.Millisecond},
 		{"with a burst", ratelimit.Rate{Count: 100, Per: time.Second, Burst: 100}, ratelimit.Rate{}, 1, 9 * time.Second},
 		{"recipients", ratelimit.Rate{}, ratelimit.Rate{Count: 50, Per: time.Second, Burst: 10}, 5, (5000 - 10) * 20 * time.Millisecond},
-		{"recipients, more of them than a burst", ratelimit.Rate{}, ratelimit.Rate{Count: 50, Per: time.Second, Burst: 2}, 5, (5000 - 2) * 20 * time.Millisecond},
-		{"both: the one that is slower decides", ratelimit.Rate{Count: 10, Per: time.Second}, ratelimit.Rate{Count: 10, Per: time.Second}, 2, 1999 * 100 * time.Millisecond},
+		{"recipients, more of them than a burst", ratelimit.Rate{}, ratelimit.Rate{Count: 50, Per: time.Second, Burst: 2}, 5, 999 * 100 * time.Millisecond},
+		{"both: the one that is slower decides", ratelimit.Rate{Count: 10, Per: time.Second}, ratelimit.Rate{Count: 10, Per: time.Second}, 2, 999 * 200 * time.Millisecond},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -77,6 +76,32 @@ func TestLeavingTheQueueDoesNotBreakTheLimit(t *testing.T) {
 		}
 		group.Wait()
 		within(t, "messages", g.times, r)
+	})
+}
+
+func TestThoseBehindOneThatLeavesMoveUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := newClient(t, mustNew(t, ratelimit.Config{Messages: ratelimit.Rate{Count: 1, Per: time.Minute}}), new(goal).interceptor())
+		start := time.Now()
+		send(t, t.Context(), client, message("me@example.com", 1))
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(10*time.Second, cancel)
+		var group sync.WaitGroup
+		for range 10 {
+			group.Go(func() {
+				if _, err := client.Send(ctx, message("me@example.com", 1)); !errors.Is(err, context.Canceled) {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		synctest.Wait()
+		group.Go(func() {
+			send(t, t.Context(), client, message("me@example.com", 1))
+			if took := time.Since(start); took != time.Minute {
+				t.Errorf("the one behind them went after %v, want 1m", took)
+			}
+		})
+		group.Wait()
 	})
 }
 
@@ -135,9 +160,33 @@ func TestRefuse(t *testing.T) {
 		<-time.After(time.Second)
 		send(t, t.Context(), client, message("me@example.com", 1))
 
-		receipt, err = client.Send(t.Context(), message("me@example.com", 4))
-		if e, ok := errors.AsType[*core.Error](err); !ok || e.Class != core.Local || receipt.Recipients[0].Outcome != core.Refused {
-			t.Errorf("got %v for a message that never fits, want a local error", err)
+		<-time.After(time.Minute)
+		send(t, t.Context(), client, message("me@example.com", 5)) // more than a burst: it leaves a debt of two
+		receipt, err = client.Send(t.Context(), message("me@example.com", 2))
+		limitError(t, receipt, err, 4*time.Second)
+	})
+}
+
+func TestNobodyOvertakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &goal{}
+		client := newClient(t, mustNew(t, ratelimit.Config{Recipients: ratelimit.Rate{Count: 1, Per: time.Second, Burst: 10}}), g.interceptor())
+		send(t, t.Context(), client, message("me@example.com", 10))
+		start := time.Now()
+		var group sync.WaitGroup
+		for n := range 20 {
+			recipients := 1
+			if n == 0 {
+				recipients = 10
+			}
+			group.Go(func() {
+				send(t, t.Context(), client, message("me@example.com", recipients))
+				if took, want := time.Since(start), time.Duration(10+n)*time.Second; took != want {
+					t.Errorf("message %d went after %v, want %v: the large one came first", n, took, want)
+				}
+			})
+			synctest.Wait()
 		}
+		group.Wait()
 	})
 }

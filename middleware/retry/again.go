@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -13,7 +14,7 @@ import (
 
 // worthwhile reports whether another try, after one that returned err, could
 // change anything.
-func worthwhile(ctx context.Context, d *core.Delivery, err error) bool {
+func (c *Config) worthwhile(ctx context.Context, d *core.Delivery, err error) bool {
 	if ctx.Err() != nil {
 		return false
 	}
@@ -24,14 +25,20 @@ func worthwhile(ctx context.Context, d *core.Delivery, err error) bool {
 	// An interceptor between this one and the server may have stopped the try
 	// before anybody got an outcome.
 	stopped := err != nil && core.ClassOf(err) == core.Temporary && receipt.Count(core.Pending) > 0
-	return stopped || receipt.Count(core.Deferred) > 0
+	return stopped || slices.ContainsFunc(receipt.Recipients, c.left)
+}
+
+// left reports whether a recipient that was tried is to be tried again.
+func (c *Config) left(r core.RecipientResult) bool {
+	return r.Outcome == core.Deferred || c.RetryRefused != nil && r.Outcome == core.Refused && r.Reply.Permanent() && c.RetryRefused(r)
 }
 
 // course is the retrying of one delivery.
 type course struct {
-	ctx  context.Context
-	d    *core.Delivery
-	next core.DeliverFunc
+	config *Config
+	ctx    context.Context
+	d      *core.Delivery
+	next   core.DeliverFunc
 
 	tries int
 	last  error // of the last try
@@ -42,7 +49,7 @@ type course struct {
 
 // again tries until nothing is left to try, or until it must stop. err is the
 // error of the first try.
-func (c *Config) again(ctx context.Context, d *core.Delivery, next core.DeliverFunc, err error) error {
+func (c *Config) again(ctx context.Context, d *core.Delivery, next core.DeliverFunc, err error, budget *budget) error {
 	b := c.NewBackOff()
 	if b == nil {
 		return fmt.Errorf("retry: Config.NewBackOff returned nil: %w", err)
@@ -50,14 +57,14 @@ func (c *Config) again(ctx context.Context, d *core.Delivery, next core.DeliverF
 	if c.Attempts > 0 {
 		b = backoff.WithMaxRetries(b, uint64(c.Attempts-1))
 	}
-	limits := &limits{BackOff: b, ctx: ctx, started: d.Receipt().Started, elapsed: c.MaxElapsed}
+	run := &course{config: c, ctx: ctx, d: d, next: next, last: err, said: make([]error, len(d.Message().To))}
+	limits := &limits{BackOff: b, course: run, budget: budget}
 	var timer backoff.Timer
 	if c.NewTimer != nil {
 		timer = c.NewTimer()
 	}
-	run := &course{ctx: ctx, d: d, next: next, last: err, said: make([]error, len(d.Message().To))}
 	_ = backoff.RetryNotifyWithTimer(run.try, backoff.WithContext(limits, ctx), run.notify(c.Notify), timer)
-	return run.conclude(limits.tooLate)
+	return run.conclude(limits.why)
 }
 
 // try is one try. The first was made before the course began.
@@ -66,11 +73,12 @@ func (c *course) try() error {
 		if c.ctx.Err() != nil {
 			return backoff.Permanent(c.last)
 		}
+		c.reopen()
 		c.last = c.next(c.ctx, c.d)
 	}
 	c.tries++
 	switch {
-	case worthwhile(c.ctx, c.d, c.last):
+	case c.config.worthwhile(c.ctx, c.d, c.last):
 		c.remember()
 		if c.last == nil {
 			return errDeferred
@@ -93,7 +101,13 @@ func (c *course) notify(f func(context.Context, Pause)) backoff.Notify {
 	}
 	return func(err error, wait time.Duration) {
 		receipt := c.d.Receipt()
-		f(c.ctx, Pause{Attempt: c.tries, Wait: wait, Err: err, Recipients: receipt.Count(core.Deferred) + receipt.Count(core.Pending)})
+		p := Pause{Attempt: c.tries, Wait: wait, Err: err, Recipients: receipt.Count(core.Pending)}
+		for _, r := range receipt.Recipients {
+			if c.config.left(r) {
+				p.Recipients++
+			}
+		}
+		f(c.ctx, p)
 	}
 }
 
@@ -102,8 +116,18 @@ func (c *course) notify(f func(context.Context, Pause)) backoff.Notify {
 func (c *course) remember() {
 	for i := range c.said {
 		r := &c.d.Receipt().Recipients[i]
-		if r.Outcome == core.Deferred && (r.Reply.Code != 0 || !hasReply(c.said[i])) {
+		if c.config.left(*r) && (r.Reply.Code != 0 || !hasReply(c.said[i])) {
 			c.said[i] = r.Err
+		}
+	}
+}
+
+// reopen has those tried again who were refused: the core tries whoever is
+// Deferred. What was refused stays known, see remember.
+func (c *course) reopen() {
+	for i := range c.said {
+		if r := &c.d.Receipt().Recipients[i]; r.Outcome == core.Refused && c.config.left(*r) {
+			c.d.Refuse(i, &core.Error{Stage: core.StagePolicy, Class: core.Temporary, Err: fmt.Errorf("to be tried again: %w", r.Err)})
 		}
 	}
 }

@@ -4,37 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
-
-	"github.com/cenkalti/backoff/v4"
 
 	"github.com/postrider/postrider/core"
 )
-
-// limits ends a series of waits where the next one would be in vain.
-type limits struct {
-	backoff.BackOff
-	ctx     context.Context
-	started time.Time
-	elapsed time.Duration
-
-	tooLate error // set when the deadline was the reason
-}
-
-func (l *limits) NextBackOff() time.Duration {
-	wait := l.BackOff.NextBackOff()
-	if wait == backoff.Stop {
-		return wait
-	}
-	if l.elapsed > 0 && time.Since(l.started)+wait > l.elapsed {
-		return backoff.Stop
-	}
-	if deadline, ok := l.ctx.Deadline(); ok && time.Until(deadline) <= wait {
-		l.tooLate = fmt.Errorf("the next try is due in %v: %w before that", wait, context.DeadlineExceeded)
-		return backoff.Stop
-	}
-	return wait
-}
 
 // conclude settles the receipt when there will be no further try: a recipient
 // keeps the last reply that it had from the server, joined with why there was
@@ -49,11 +21,14 @@ func (c *course) conclude(why error) error {
 	for i := range c.said {
 		r := &c.d.Receipt().Recipients[i]
 		spent := errors.Is(r.Err, core.ErrOneShot)
-		if c.said[i] == nil || r.Outcome != core.Deferred && !spent {
+		if c.said[i] == nil || !c.config.left(*r) && !spent {
 			continue
 		}
 		err := r.Err
-		if spent || r.Reply.Code == 0 && hasReply(c.said[i]) {
+		switch {
+		case errors.Is(err, c.said[i]):
+			err = c.said[i] // nothing has come after it
+		case spent || r.Reply.Code == 0 && hasReply(c.said[i]):
 			err = fmt.Errorf("%w; then: %w", c.said[i], err)
 		}
 		if err = notAgain(err, why); err != r.Err {

@@ -32,6 +32,7 @@ func TestWhatNewRefuses(t *testing.T) {
 		{"waits that get shorter are not", retry.Config{Multiplier: 0.5}, "Multiplier"},
 		{"a multiplier that is no number is not", retry.Config{Multiplier: math.NaN()}, "Multiplier"},
 		{"a randomization that makes waits negative is not", retry.Config{Randomization: 1.5}, "Randomization"},
+		{"a budget that is no number is not", retry.Config{Budget: retry.Budget{Ratio: math.NaN()}}, "Budget"},
 		{"NewBackOff beside what it replaces is not", retry.Config{NewBackOff: constant, Multiplier: 2}, "NewBackOff"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {

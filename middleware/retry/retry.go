@@ -2,18 +2,21 @@
 // deferred, with the waits of github.com/cenkalti/backoff/v4 in between.
 //
 // Only recipients whose outcome is [core.Deferred] are tried again. One that
-// was refused stays refused, one that is [core.Unknown] may have the message
-// already and is left alone, and what this side refused, it would refuse again.
+// was refused stays refused unless [Config] says otherwise, one that is
+// [core.Unknown] may have the message already and is left alone whatever it
+// says, and what this side refused, it would refuse again.
 //
 // The waiting happens inside [core.Client.Send]. That suits what passes within
-// seconds or minutes: a lost connection, a full server, a rate limit. For a
-// server that wants hours, keep the message in a queue and send it anew.
+// seconds or minutes: a lost connection, a full server, a rate limit,
+// greylisting if there is time for it. For a server that wants hours, keep the
+// message in a queue and send it anew.
 package retry
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -32,6 +35,8 @@ const (
 	DefaultMultiplier      = 3.0
 	DefaultMaxInterval     = time.Minute
 	DefaultRandomization   = 0.5
+	// DefaultGreylistInterval is what servers that greylist commonly want.
+	DefaultGreylistInterval = 5 * time.Minute
 )
 
 // Config says how often and when to try again. The zero value is ready to use.
@@ -64,6 +69,31 @@ type Config struct {
 	// this after the start of the delivery. Zero sets no limit.
 	MaxElapsed time.Duration
 
+	// GreylistInterval is the least wait when the server says that it greylists
+	// and does not say for how long. It is kept only where Send was given the
+	// time: where MaxElapsed is set or the context has a deadline, and neither
+	// comes first. Else greylisting is waited for like anything else. Zero means
+	// five minutes; with a negative one it is never waited for in any other way.
+	//
+	// A delay that the server states itself ("try again in 300 seconds") is the
+	// least wait in any case. If neither MaxElapsed nor a deadline limits it,
+	// MaxInterval does. One that does not fit is not tried against: if all who
+	// are left were given one, the retrying ends.
+	GreylistInterval time.Duration
+
+	// Budget keeps all deliveries together from trying again so often that a
+	// server that is out of order has to cope with a multiple of what it could
+	// not cope with before. Its zero value is one that is seldom felt.
+	Budget Budget
+
+	// RetryRefused, if it is not nil, is asked about each recipient that the
+	// server has refused for good, and has him tried again if it returns true:
+	// because of a server that says 550 where it means 450. It is called more
+	// than once for the same result, and concurrently. A recipient whose outcome
+	// is Unknown is never asked about: the core tries nobody again who may have
+	// the message.
+	RetryRefused func(core.RecipientResult) bool
+
 	// Notify, if it is not nil, is called before each wait. It is called
 	// concurrently, for different deliveries, and must not block.
 	Notify func(context.Context, Pause)
@@ -95,7 +125,10 @@ type Pause struct {
 // before the next try, Send does not wait for it. In both cases the error of each
 // recipient has the server's last reply and the context's error. A body that can
 // be read only once and is spent ends the retrying in the same way, with
-// [core.ErrOneShot].
+// [core.ErrOneShot], and so does a Budget that is used up, with [ErrBudget].
+//
+// An error of an interceptor behind this one that has a method RetryAfter()
+// time.Duration states a delay as a server's reply does.
 //
 // The error says which field cannot be as it is.
 func New(config Config) (core.Interceptor, error) {
@@ -103,13 +136,15 @@ func New(config Config) (core.Interceptor, error) {
 		return core.Interceptor{}, &core.Error{Stage: core.StageConfig, Class: core.Local, Err: fmt.Errorf("retry: %w", err)}
 	}
 	config = config.withDefaults()
+	budget := newBudget(config.Budget)
 	return core.Interceptor{Name: Name, Delivery: func(next core.DeliverFunc) core.DeliverFunc {
 		return func(ctx context.Context, d *core.Delivery) error {
+			budget.deliver(d.Receipt().Started)
 			err := next(ctx, d)
-			if !worthwhile(ctx, d, err) {
+			if !config.worthwhile(ctx, d, err) {
 				return err
 			}
-			return config.again(ctx, d, next, err)
+			return config.again(ctx, d, next, err, budget)
 		}
 	}}, nil
 }
@@ -132,6 +167,8 @@ func (c Config) check() error {
 		return errors.New("Config.NewBackOff is in the place of InitialInterval, MaxInterval, Multiplier and Randomization: leave them zero")
 	case c.Attempts < 0 && c.MaxElapsed == 0 && c.NewBackOff == nil:
 		return errors.New("Config.Attempts is negative, which sets no limit: set MaxElapsed")
+	case math.IsNaN(c.Budget.Ratio):
+		return errors.New("Config.Budget.Ratio is not a number")
 	}
 	return nil
 }
@@ -151,6 +188,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Randomization == 0 {
 		c.Randomization = DefaultRandomization
+	}
+	if c.GreylistInterval == 0 {
+		c.GreylistInterval = DefaultGreylistInterval
 	}
 	if c.NewBackOff == nil {
 		exponential := backoff.ExponentialBackOff{
