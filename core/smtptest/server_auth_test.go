@@ -95,9 +95,9 @@ func TestServer_auth(t *testing.T) {
 		class core.Class // zero: the message is accepted, from ann
 		reply string
 	}{
-		{"the right password", mechanisms.Password("ann", "correct horse"), 0, ""},
-		{"a wrong password", mechanisms.Password("ann", "battery staple"), core.Permanent, "535 5.7.8 wrong user or password"},
-		{"an unknown user", mechanisms.Password("eve", "correct horse"), core.Permanent, "535 5.7.8 wrong user or password"},
+		{"the right password", []core.Mechanism{mechanisms.Plain("ann", "correct horse")}, 0, ""},
+		{"a wrong password", []core.Mechanism{mechanisms.Plain("ann", "battery staple")}, core.Permanent, "535 5.7.8 wrong user or password"},
+		{"an unknown user", []core.Mechanism{mechanisms.Plain("eve", "correct horse")}, core.Permanent, "535 5.7.8 wrong user or password"},
 		{"a mechanism of the test's own", []core.Mechanism{holder("ticket 42")}, 0, ""},
 		{"which refuses", []core.Mechanism{holder("ticket 43")}, core.Permanent, "535 5.7.8 no such ticket"},
 		{"and defers", []core.Mechanism{holder("ticket 0")}, core.Temporary, "454 4.7.0 later"},

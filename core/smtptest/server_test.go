@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/postrider/postrider/core"
@@ -175,6 +178,31 @@ func TestServer_saysGoodbyeWith421(t *testing.T) {
 		if m := server.Messages(); m[0].Connection != 2 {
 			t.Errorf("on connection %d", m[0].Connection)
 		}
+	}
+}
+
+// What a client has sent ahead, behind what is refused with 421, is not done: it
+// may send that again on another connection.
+func TestServer_doesNothingBehind421(t *testing.T) {
+	var refused atomic.Bool
+	server := smtptest.NewServer(t, smtptest.ServerOptions{Mail: func(smtptest.Envelope) *core.Reply {
+		if refused.CompareAndSwap(false, true) {
+			return smtptest.Reply("421 4.3.2 shutting down")
+		}
+		return nil
+	}})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(server.URL(), "smtp://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const envelope = "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nBDAT 4 LAST\r\nhi\r\n"
+	if _, err := io.WriteString(conn, "EHLO client.example\r\n"+envelope+"RSET\r\n"+envelope); err != nil {
+		t.Fatal(err)
+	}
+	all, _ := io.ReadAll(conn)
+	if m := server.Messages(); len(m) > 0 || !strings.Contains(string(all), "421 4.3.2 shutting down") {
+		t.Errorf("it has %d messages and says\n%s", len(m), all)
 	}
 }
 

@@ -73,6 +73,8 @@ func (x *session) Auth(name string) (sasl.Server, error) {
 func (x *session) Mail(from string, options *smtp.MailOptions) error {
 	o := &x.server.options
 	switch {
+	case x.conn.last.Load():
+		return reject(closing())
 	case x.began:
 		return reject(Reply("503 5.5.1 there is a transaction already"))
 	case o.RequireAuth && x.user == "":
@@ -92,6 +94,9 @@ func (x *session) Mail(from string, options *smtp.MailOptions) error {
 }
 
 func (x *session) Rcpt(address string, options *smtp.RcptOptions) error {
+	if x.conn.last.Load() {
+		return reject(closing())
+	}
 	to := Recipient{Address: address, Params: rcptParams(options)}
 	if f := x.server.options.Rcpt; f != nil {
 		e := x.envelope
@@ -153,6 +158,9 @@ func (x *session) content(r io.Reader) (Message, *core.Reply, error) {
 	if err != nil {
 		return Message{}, nil, err
 	}
+	if x.conn.last.Load() {
+		return Message{}, nil, reject(closing())
+	}
 	m := Message{Envelope: x.envelope, ID: x.server.newID(), Content: octets}
 	if f := x.server.options.Content; f != nil {
 		if reply := x.ask("Content", func() *core.Reply { return f(m) }); reply != nil {
@@ -182,6 +190,9 @@ func (x *session) ask(name string, f func() *core.Reply) (reply *core.Reply) {
 	}
 	return reply
 }
+
+// closing is the reply to whatever was sent ahead and stands behind a 421.
+func closing() *core.Reply { return Reply("421 4.3.2 closing the connection") }
 
 // refuse returns a reply that a function of the options returned, and that can
 // be nothing but a refusal.
