@@ -105,7 +105,7 @@ func everywhere(errs []error) error {
 func (e *endpoints) order(shunned *pool) []*pool {
 	list := slices.Clone(e.pools)
 	if e.policy != FailOver {
-		n := int(e.turns.Add(1)-1) % len(list)
+		n := int((e.turns.Add(1) - 1) % uint32(len(list)))
 		list = append(list[n:], list[:n]...)
 	}
 	if e.policy == LeastLoaded {
