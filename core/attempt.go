@@ -120,7 +120,7 @@ func (a *Attempt) transact(ctx context.Context) (err error) {
 	if a.t.body, err = d.content.settle(ctx, s.pipeline, d.message, s.peer); err != nil {
 		return err
 	}
-	err = a.t.run(ctx)
+	err = d.content.blame(a.t.run(ctx))
 	w.accepted = a.t.accepted[:0]
 	if w.place.left {
 		a.holds = false

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -67,9 +68,9 @@ func (c *Client) Send(ctx context.Context, m *Message) (*Receipt, error) {
 // more, whatever interceptors do.
 func (c *Client) deliver(ctx context.Context, d *Delivery) error {
 	err := c.pipeline.deliver(ctx, d)
-	d.running.Lock() // waits if an interceptor has returned before next
+	d.once.running.Lock() // waits if an interceptor has returned before next
 	d.ended = true
-	d.running.Unlock()
+	d.once.running.Unlock()
 	return err
 }
 
@@ -82,7 +83,11 @@ func (d *Delivery) finish(err error) (*Receipt, error) {
 			continue
 		}
 		if err == nil {
-			err = localError(StagePolicy, ErrNextSkipped, "a delivery interceptor returns an error, or refuses every recipient, instead of calling next")
+			who := "a delivery interceptor"
+			if where := d.once.skipped.Load(); where != nil {
+				who = *where
+			}
+			err = localError(StagePolicy, fmt.Errorf("%s %w", who, ErrNextSkipped), "a delivery interceptor returns an error, or refuses every recipient, instead of calling next")
 		}
 		r.fail(stageError(StagePolicy, err))
 	}

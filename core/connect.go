@@ -23,6 +23,7 @@ type Connect struct {
 	session *Session
 	full    bool // not only the greeting
 	once    once
+	err     error // what became of it, whatever interceptors make of that
 }
 
 // Step is one step of opening a session.
@@ -57,6 +58,7 @@ func openSession(ctx context.Context, c *Connect) (err error) {
 		return err
 	}
 	defer c.once.finish()
+	defer func() { c.err = err }()
 	defer contain("a function of the configuration", &err)
 	s := c.session
 	if err := c.step("dial", func() error { return s.dial(ctx) }); err != nil {

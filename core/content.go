@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -17,6 +18,31 @@ type Content struct {
 	peer    *Peer
 	asked   []askedExtension
 	once    once
+
+	seen Body   // as next was called last
+	by   string // the interceptor that put it there; "" if it is the message's own
+}
+
+// noteBody returns the content function of an interceptor, which notes whose
+// body it is that is sent in the end.
+func noteBody(i Interceptor) func(ContentFunc) ContentFunc {
+	if i.Content == nil {
+		return nil
+	}
+	return func(next ContentFunc) ContentFunc {
+		return i.Content(func(ctx context.Context, c *Content) error {
+			if !sameBody(c.Body, c.seen) {
+				c.seen, c.by = c.Body, i.Name
+			}
+			return next(ctx, c)
+		})
+	}
+}
+
+// sameBody compares bodies. Those of a type that cannot be compared differ.
+func sameBody(a, b Body) (same bool) {
+	defer func() { _ = recover() }()
+	return a == b
 }
 
 type askedExtension struct {
@@ -50,6 +76,7 @@ func (c *Content) Prepend(header string) {
 // settledContent is the result of the content chain, kept for a delivery.
 type settledContent struct {
 	body  Body
+	by    string
 	asked []askedExtension
 }
 
@@ -74,7 +101,7 @@ func (s *settledContent) settle(ctx context.Context, p *pipeline, m *Message, pe
 	if s.fits(peer) {
 		return s.body, nil
 	}
-	c := &Content{Body: m.Body, message: m, peer: peer}
+	c := &Content{Body: m.Body, seen: m.Body, message: m, peer: peer}
 	err := p.content(ctx, c)
 	err = c.once.end("content", err, func() {})
 	if err == nil && c.Body == nil {
@@ -83,8 +110,20 @@ func (s *settledContent) settle(ctx context.Context, p *pipeline, m *Message, pe
 	if err != nil {
 		return nil, stageError(StagePolicy, err)
 	}
-	s.body, s.asked = c.Body, c.asked
+	s.body, s.by, s.asked = c.Body, c.by, c.asked
 	return c.Body, nil
+}
+
+// blame names the interceptor in an error about the size of the body that it has
+// made.
+func (s *settledContent) blame(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || s.by == "" || !errors.Is(err, errBodySize) {
+		return err
+	}
+	shown := *e
+	shown.Err = fmt.Errorf("interceptor %q (content): %w", s.by, e.Err)
+	return &shown
 }
 
 // settleContent is the end of the content chain.

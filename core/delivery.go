@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -24,10 +23,8 @@ type Delivery struct {
 	last    *settings // of the last attempt's endpoint
 	shunned *pool     // on which the session of the last attempt has broken
 
-	// running is held while deliver runs; ended is set when the chain has
-	// returned.
-	running sync.Mutex
-	ended   bool
+	once  once // its mutex is held while deliver runs
+	ended bool // the chain has returned
 
 	// Kept here so that the usual delivery needs no further memory.
 	first Attempt
@@ -70,6 +67,7 @@ func (d *Delivery) Refuse(i int, err error) {
 // newDelivery makes the state of one Send.
 func newDelivery(m *Message) *Delivery {
 	d := &Delivery{message: m}
+	d.once.often = true
 	d.receipt = &d.own
 	d.receipt.Started = time.Now()
 	if len(m.To) == 1 {
@@ -86,10 +84,10 @@ func newDelivery(m *Message) *Delivery {
 // deliver is the end of the delivery chain: it tries those who have no final
 // outcome yet, in as many transactions as the server's limits ask for.
 func deliver(ctx context.Context, d *Delivery) error {
-	if !d.running.TryLock() {
+	if !d.once.running.TryLock() {
 		return localError(StagePolicy, fmt.Errorf("%w in the delivery chain: it is still running", ErrNextTwice), "call next again when it has returned")
 	}
-	defer d.running.Unlock()
+	defer d.once.running.Unlock()
 	if d.ended {
 		return localError(StagePolicy, fmt.Errorf("%w in the delivery chain", ErrNextLate), "to bound the time of next, give it a context with a deadline")
 	}

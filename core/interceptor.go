@@ -109,7 +109,7 @@ func newPipeline(interceptors []Interceptor) (*pipeline, error) {
 	var errs [5]error
 	p.deliver, errs[0] = chain(base.deliver, interceptors, "delivery", func(i Interceptor) func(DeliverFunc) DeliverFunc { return i.Delivery })
 	p.attempt, errs[1] = chain(base.attempt, interceptors, "attempt", func(i Interceptor) func(AttemptFunc) AttemptFunc { return i.Attempt })
-	p.content, errs[2] = chain(base.content, interceptors, "content", func(i Interceptor) func(ContentFunc) ContentFunc { return i.Content })
+	p.content, errs[2] = chain(base.content, interceptors, "content", noteBody)
 	p.connect, errs[3] = chain(base.connect, interceptors, "connect", func(i Interceptor) func(ConnectFunc) ConnectFunc { return i.Connect })
 	p.exchange, errs[4] = chain(base.exchange, interceptors, "exchange", func(i Interceptor) func(ExchangeFunc) ExchangeFunc { return i.Exchange })
 	for _, i := range interceptors {
@@ -162,25 +162,39 @@ func checkInterceptors(interceptors []Interceptor) error {
 }
 
 // chain wraps base in the functions that pick finds, the first outermost.
-func chain[T any, F ~func(context.Context, *T) error](base F, interceptors []Interceptor, kind string, pick func(Interceptor) func(F) F) (F, error) {
+func chain[V interface{ calls() *once }, F ~func(context.Context, V) error](base F, interceptors []Interceptor, kind string, pick func(Interceptor) func(F) F) (F, error) {
 	next := base
 	for n := len(interceptors) - 1; n >= 0; n-- {
 		wrap := pick(interceptors[n])
 		if wrap == nil {
 			continue
 		}
-		f := wrap(next)
+		where, inner := fmt.Sprintf("interceptor %q (%s)", interceptors[n].Name, kind), next
+		f := wrap(func(ctx context.Context, v V) error {
+			if err := v.calls().pass(n, where); err != nil {
+				return err
+			}
+			return inner(ctx, v)
+		})
 		if f == nil {
 			return nil, fmt.Errorf("interceptor %q returned nil for its %s function: return next to leave the work alone", interceptors[n].Name, kind)
 		}
-		where := fmt.Sprintf("interceptor %q (%s)", interceptors[n].Name, kind)
-		next = func(ctx context.Context, v *T) (err error) {
+		next = func(ctx context.Context, v V) (err error) {
 			defer contain(where, &err)
-			return f(ctx, v)
+			v.calls().enter(n)
+			return v.calls().leave(n, &where, f(ctx, v))
 		}
 	}
 	return next, nil
 }
+
+// How often interceptors call next, for the chains.
+
+func (d *Delivery) calls() *once { return &d.once }
+func (a *Attempt) calls() *once  { return &a.once }
+func (c *Content) calls() *once  { return &c.once }
+func (c *Connect) calls() *once  { return &c.once }
+func (x *Exchange) calls() *once { return &x.once }
 
 // contain turns a panic into an error that names where it happened. It is to be
 // deferred.

@@ -140,8 +140,10 @@ func (o *outgoing) account(p []byte) error {
 	return nil
 }
 
+var errBodySize = errors.New("the body has another size than it says")
+
 func (o *outgoing) wrongSize(how string) error {
-	return localError(StageContent, fmt.Errorf("the body yielded %s the %d octets that its Size declared", how, o.declared), "nothing was delivered; make Size and Open agree, or have Size return -1")
+	return localError(StageContent, fmt.Errorf("%w: it yielded %s the %d octets that its Size declared", errBodySize, how, o.declared), "nothing was delivered; make Size and Open agree, or have Size return -1")
 }
 
 func bareLineEnd(err error) error {

@@ -98,6 +98,9 @@ func connectSession(ctx context.Context, config *settings, p *pipeline, full boo
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	err := c.once.end("connect", p.connect(ctx, c), cancel)
+	if err == nil {
+		err = c.err
+	}
 	if err != nil {
 		if s.conn != nil {
 			s.conn.kill(err)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/postrider/postrider/core"
@@ -24,14 +26,35 @@ func BenchmarkSend(b *testing.B) {
 			{"both", []dkim.Signature{rsaSignature(), edSignature()}},
 		} {
 			b.Run(fmt.Sprintf("%d KiB, %s", size>>10, bb.name), func(b *testing.B) {
-				benchmark(b, body, bb.signatures)
+				benchmark(b, body, dkim.Config{Signatures: bb.signatures})
 			})
 		}
 	}
 }
 
-func benchmark(b *testing.B, body core.Body, signatures []dkim.Signature) {
-	i := mustNew(b, dkim.Config{Signatures: signatures})
+// BenchmarkChoice shows what it costs to choose signatures and keys.
+func BenchmarkChoice(b *testing.B) {
+	body := core.String(header + "\r\n" + strings.Repeat("A line of the text.\r\n", 50))
+	path := filepath.Join(b.TempDir(), "s1.pem")
+	write(b, path, numbered(1))
+	source, err := dkim.KeyFile(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, config := range map[string]dkim.Config{
+		"none":     {Signatures: []dkim.Signature{edSignature()}},
+		"domains":  {Domains: map[string][]dkim.Signature{"example.com": {edSignature()}}},
+		"key file": {Signatures: []dkim.Signature{{Domain: "example.com", Key: source}}},
+		"select": {Select: func(context.Context, string) ([]dkim.Signature, error) {
+			return []dkim.Signature{edSignature()}, nil
+		}},
+	} {
+		b.Run(name, func(b *testing.B) { benchmark(b, body, config) })
+	}
+}
+
+func benchmark(b *testing.B, body core.Body, config dkim.Config) {
+	i := mustNew(b, config)
 	f := i.Content(func(context.Context, *core.Content) error { return nil })
 	b.SetBytes(body.Size())
 	b.ReportAllocs()

@@ -18,9 +18,9 @@ import (
 // calls it from a goroutine of its own, where a panic would end the process, and
 // knows of no context.
 type key struct {
+	checkedKey
 	ctx    context.Context
-	signer crypto.Signer
-	public crypto.PublicKey
+	domain string
 
 	// usable is set when the content is complete. The signer cannot be stopped
 	// otherwise than by being finished, and what it has then is no message.

@@ -2,14 +2,17 @@ package dkim_test
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 
@@ -136,19 +139,56 @@ func edSignature() dkim.Signature {
 	return dkim.Signature{Domain: "example.com", Selector: "e1", Signer: keys().ed}
 }
 
-// lookup is the DNS with the records of both keys.
+// numbered is a key that belongs to the selector "s" and the number.
+func numbered(n byte) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, ed25519.SeedSize))
+}
+
+// lookup is the DNS with the records of the keys, of whatever domain.
 func lookup(name string) ([]string, error) {
+	selector, _, ok := strings.Cut(name, "._domainkey.")
 	var public crypto.PublicKey
-	switch name {
-	case "r1._domainkey.example.com":
+	n, isNumbered := number(selector)
+	switch {
+	case ok && selector == "r1":
 		public = keys().rsa.Public()
-	case "e1._domainkey.example.com":
+	case ok && selector == "e1":
 		public = keys().ed.Public()
+	case ok && isNumbered:
+		public = numbered(n).Public()
 	default:
 		return nil, errors.New("no such name: " + name)
 	}
 	record, err := dkim.Record(public)
 	return []string{record}, err
+}
+
+// number returns the number in a selector that has one.
+func number(selector string) (n byte, ok bool) {
+	_, err := fmt.Sscanf(selector, "s%d", &n)
+	return n, err == nil
+}
+
+// signers verifies all signatures of a message, and returns the selectors and
+// domains that they are by.
+func signers(t testing.TB, content []byte) string {
+	t.Helper()
+	for _, v := range verify(t, content) {
+		if v.Err != nil {
+			t.Errorf("%s: %v", v.Domain, v.Err)
+		}
+	}
+	var list []string
+	fields, _, _ := strings.Cut(string(content), "\r\n\r\n")
+	for _, field := range strings.Split("\r\n"+fields, "\r\nDKIM-Signature:")[1:] {
+		tags := map[string]string{}
+		for tag := range strings.SplitSeq(field, ";") {
+			name, value, _ := strings.Cut(strings.TrimSpace(tag), "=")
+			tags[name] = value
+		}
+		list = append(list, tags["s"]+"@"+tags["d"])
+	}
+	return strings.Join(list, " ")
 }
 
 // verify returns the verdict on each signature of a message.
@@ -159,4 +199,18 @@ func verify(t testing.TB, content []byte) []*msgauth.Verification {
 		t.Fatalf("verifying: %v\n%s", err, content)
 	}
 	return v
+}
+
+// verifies returns why a body does not verify.
+func verifies(ctx context.Context, body core.Body) error {
+	r, err := body.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }()
+	list, err := msgauth.VerifyWithOptions(r, &msgauth.VerifyOptions{LookupTXT: lookup})
+	for _, v := range list {
+		err = errors.Join(err, v.Err)
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package dkim
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"io"
@@ -14,8 +15,8 @@ import (
 )
 
 // sign reads content once, through the signers, and returns it with the
-// signatures in front.
-func (s *stage) sign(ctx context.Context, body core.Body) (*signedBody, error) {
+// signatures in front. If it is to have none, only its header is read.
+func (s *stage) sign(ctx context.Context, body core.Body) (core.Body, error) {
 	declared := body.Size()
 	m := newMeasured(body)
 	src, err := core.Canonical(m).Open(ctx)
@@ -32,14 +33,20 @@ func (s *stage) sign(ctx context.Context, body core.Body) (*signedBody, error) {
 	buffer := s.buffers.Get().(*[]byte)
 	defer s.buffers.Put(buffer)
 
-	run := &run{ctx: ctx, lines: lines{allowLong: s.allowLongLines}}
+	run := &run{stage: s, ctx: ctx, lines: lines{allowLong: s.allowLongLines}}
 	defer run.close()
-	fields, whole, err := run.sign(src, s.signatures, *buffer)
+	fields, whole, err := run.sign(src, *buffer)
 	switch {
 	case ctx.Err() != nil:
 		return nil, &core.Error{Stage: core.StageContent, Class: core.Temporary, Err: fmt.Errorf("dkim: while signing: %w", contextError(ctx))}
 	case err != nil:
 		return nil, err
+	case len(run.signers) == 0:
+		if core.OneShot(body) { // it is spent: the core must not begin a transaction with it
+			return nil, &core.Error{Stage: core.StageContent, Class: core.Local, Err: fmt.Errorf("dkim: %w", core.ErrOneShot),
+				Hint: "its From field had to be read: give the message a body that opens again"}
+		}
+		return body, nil
 	case declared >= 0 && declared != m.size:
 		return nil, &core.Error{Stage: core.StageContent, Class: core.Local,
 			Err:  fmt.Errorf("dkim: the body yielded %d octets, and its Size declared %d", m.size, declared),
@@ -60,13 +67,14 @@ func contextError(ctx context.Context) error {
 
 // run is the signing of one message.
 type run struct {
+	stage   *stage
 	ctx     context.Context
 	lines   lines
 	signers []*dkim.Signer
 	keys    []*key
 }
 
-func (r *run) sign(src io.Reader, signatures []*signature, buffer []byte) (fields string, whole bool, err error) {
+func (r *run) sign(src io.Reader, buffer []byte) (fields string, whole bool, err error) {
 	header, rest, whole, err := readHeader(src, buffer)
 	if err != nil {
 		return "", false, readError(err)
@@ -76,6 +84,10 @@ func (r *run) sign(src io.Reader, signatures []*signature, buffer []byte) (field
 	}
 	counts, err := countFields(header)
 	if err != nil {
+		return "", false, err
+	}
+	signatures, err := r.stage.choose(r.ctx, header)
+	if err != nil || len(signatures) == 0 {
 		return "", false, err
 	}
 	for _, s := range signatures {
@@ -94,7 +106,7 @@ func (r *run) sign(src io.Reader, signatures []*signature, buffer []byte) (field
 			return "", false, err
 		}
 	}
-	fields, err = r.finish(signatures)
+	fields, err = r.finish()
 	return fields, whole, err
 }
 
@@ -104,9 +116,16 @@ func (r *run) begin(s *signature, counts map[string]int) error {
 	if err != nil {
 		return err
 	}
-	k := &key{ctx: r.ctx, signer: s.key, public: s.public}
+	chosen, err := s.key(r.ctx)
+	if err != nil {
+		return signingError("choosing the key for %s: %w", s.options.Domain, err)
+	}
+	k := &key{ctx: r.ctx, checkedKey: chosen, domain: s.options.Domain}
+	if done, err := r.begun(k); done || err != nil {
+		return err
+	}
 	options := s.options
-	options.HeaderKeys, options.Signer = list, k
+	options.Selector, options.HeaderKeys, options.Signer = k.selector, list, k
 	if s.expiration > 0 {
 		options.Expiration = time.Now().Add(s.expiration)
 	}
@@ -116,6 +135,21 @@ func (r *run) begin(s *signature, counts map[string]int) error {
 	}
 	r.signers, r.keys = append(r.signers, signer), append(r.keys, k)
 	return nil
+}
+
+// begun reports whether a key signs this message already: authors of several
+// domains may share one.
+func (r *run) begun(k *key) (bool, error) {
+	for _, other := range r.keys {
+		if !strings.EqualFold(other.selector, k.selector) || !strings.EqualFold(other.domain, k.domain) {
+			continue
+		}
+		if public, ok := k.public.(interface{ Equal(crypto.PublicKey) bool }); ok && public.Equal(other.public) {
+			return true, nil
+		}
+		return false, refusal("give each key a selector of its own", "two keys are to sign for %s", recordName(k.selector, k.domain))
+	}
+	return false, nil
 }
 
 // copy reads what is left of the content. The buffer may be the one that the
@@ -157,12 +191,13 @@ func (r *run) write(p []byte) error {
 }
 
 // finish has the signatures made.
-func (r *run) finish(signatures []*signature) (string, error) {
+func (r *run) finish() (string, error) {
 	var fields strings.Builder
 	for i, s := range r.signers {
-		r.keys[i].usable.Store(true)
+		k := r.keys[i]
+		k.usable.Store(true)
 		if err := s.Close(); err != nil {
-			return "", signError(signatures[i], err)
+			return "", signingError("signing for %s with the selector %s: %w", k.domain, k.selector, err)
 		}
 		fields.WriteString(s.Signature())
 	}
@@ -183,12 +218,12 @@ func readError(err error) error {
 	return &core.Error{Stage: core.StageContent, Class: core.Local, Err: fmt.Errorf("dkim: reading the body: %w", err)}
 }
 
-// signError says that a key could not be used, which may be different later,
-// when a hardware module or a key server answers again.
-func signError(s *signature, err error) error {
-	err = fmt.Errorf("dkim: signing for %s with the selector %s: %w", s.options.Domain, s.options.Selector, err)
+// signingError is the error of a key, or of somebody who was asked for one. It may be
+// different later, when a hardware module or a database answers again.
+func signingError(format string, args ...any) error {
+	err := fmt.Errorf("dkim: "+format, args...)
 	if _, ok := errors.AsType[*core.Error](err); ok {
-		return err // the signer knows better
+		return err // who failed knows better
 	}
 	class := core.Temporary
 	if _, ok := errors.AsType[*core.PanicError](err); ok {

@@ -24,8 +24,8 @@ const (
 	Simple
 )
 
-// Signature is one signature to be made. Domain, Selector and Signer are
-// required.
+// Signature is one signature to be made. Domain is required, and so are Selector
+// and Signer or, instead of both, Key.
 type Signature struct {
 	// Domain takes the responsibility for the message (d=). For DMARC it is that
 	// of the From field, or one above it. A domain that is not ASCII is given in
@@ -37,6 +37,9 @@ type Signature struct {
 	// Signer holds the private key: RSA of 1024 bits at least (RFC 8301 §3.2),
 	// better 2048, or Ed25519. It is called concurrently. See [LoadKey].
 	Signer crypto.Signer
+	// Key takes the place of Selector and Signer where they change while the
+	// client lives: see [Schedule] and [KeyFile].
+	Key KeySource
 	// Identity is the agent or user within the domain on whose behalf the
 	// message is signed (i=): "@DOMAIN" or "user@DOMAIN", or the same below the
 	// domain. Normally it is left empty.
@@ -62,32 +65,50 @@ type Signature struct {
 	Expiration time.Duration
 }
 
+// String returns domain and selector, and nothing of the key.
+func (s Signature) String() string {
+	if s.Key != nil {
+		return "*._domainkey." + s.Domain
+	}
+	return s.Selector + "._domainkey." + s.Domain
+}
+
+// GoString is String, so that %#v does not show the key either.
+func (s Signature) GoString() string { return s.String() }
+
 // signature is a Signature that was checked.
 type signature struct {
 	options    dkim.SignOptions // without what differs from message to message
 	fields     []fieldRule
 	expiration time.Duration
-	key        crypto.Signer
-	public     crypto.PublicKey
+	source     KeySource
+	fixed      checkedKey // without a source
 }
 
-// prepare checks the signatures.
-func prepare(list []Signature) ([]*signature, error) {
+// prepare checks the signatures. The name of the list is for errors.
+func prepare(name string, list []Signature) ([]*signature, error) {
 	seen := make(map[string]bool)
 	var prepared []*signature
 	for n := range list {
 		s, field, err := list[n].prepare()
 		if err != nil {
-			return nil, fmt.Errorf("Config.Signatures[%d].%s %w", n, field, err)
+			return nil, fmt.Errorf("%s[%d].%s %w", name, n, field, err)
 		}
-		name := strings.ToLower(s.options.Selector + "._domainkey." + s.options.Domain)
-		if seen[name] {
-			return nil, fmt.Errorf("Config.Signatures[%d]: %s is signed for already: give each key a selector of its own", n, name)
+		if s.source == nil {
+			record := recordName(s.fixed.selector, s.options.Domain)
+			if seen[record] {
+				return nil, fmt.Errorf("%s[%d]: %s is signed for already: give each key a selector of its own", name, n, record)
+			}
+			seen[record] = true
 		}
-		seen[name] = true
 		prepared = append(prepared, s)
 	}
 	return prepared, nil
+}
+
+// recordName returns where the public key is in the DNS, RFC 6376 §3.6.2.1.
+func recordName(selector, domain string) string {
+	return strings.ToLower(selector + "._domainkey." + domain)
 }
 
 // prepare checks a signature. With an error comes the field that it is about.
@@ -95,15 +116,13 @@ func (s *Signature) prepare() (prepared *signature, field string, err error) {
 	if err := checkDomain(s.Domain); err != nil {
 		return nil, "Domain", err
 	}
-	if err := checkDomain(s.Selector); err != nil {
-		return nil, "Selector", err
-	}
-	if s.Signer == nil {
-		return nil, "Signer", errors.New("is nil: set it, with dkim.LoadKey for example")
-	}
-	public := s.Signer.Public()
-	if err := checkPublic(public); err != nil {
-		return nil, "Signer", fmt.Errorf("has %w", err)
+	var fixed checkedKey
+	if s.Key == nil {
+		if fixed, field, err = (Key{Selector: s.Selector, Signer: s.Signer}).check(); err != nil {
+			return nil, field, err
+		}
+	} else if s.Selector != "" || s.Signer != nil {
+		return nil, "Key", errors.New("is set, and so is Selector or Signer: leave those empty, or leave Key nil")
 	}
 	if err := s.checkIdentity(); err != nil {
 		return nil, "Identity", err
@@ -125,10 +144,10 @@ func (s *Signature) prepare() (prepared *signature, field string, err error) {
 	}
 	return &signature{
 		options: dkim.SignOptions{
-			Domain: s.Domain, Selector: s.Selector, Identifier: s.Identity,
+			Domain: s.Domain, Identifier: s.Identity,
 			HeaderCanonicalization: header, BodyCanonicalization: body,
 		},
-		fields: rules, expiration: s.Expiration, key: s.Signer, public: public,
+		fields: rules, expiration: s.Expiration, source: s.Key, fixed: fixed,
 	}, "", nil
 }
 
@@ -198,9 +217,14 @@ func (s *Signature) checkIdentity() error {
 	if err := checkDomain(domain); err != nil {
 		return fmt.Errorf("%q has a domain that does not fit: %w", s.Identity, err)
 	}
-	lower := strings.ToLower(domain)
-	if own := strings.ToLower(s.Domain); lower != own && !strings.HasSuffix(lower, "."+own) {
+	if !within(domain, s.Domain) {
 		return fmt.Errorf("%q is not within the domain %q", s.Identity, s.Domain)
 	}
 	return nil
+}
+
+// within reports whether a domain is another one or below it.
+func within(domain, other string) bool {
+	domain, other = strings.ToLower(domain), strings.ToLower(other)
+	return domain == other || strings.HasSuffix(domain, "."+other)
 }

@@ -120,10 +120,10 @@ func StartDovecot(t testing.TB) *Dovecot {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := checkDovecot(ctx, programs["dovecot"]); err != nil {
-		absent(t, err)
+		Absent(t, err)
 	}
 	if err := checkLMTP(ctx, programs["doveconf"]); err != nil {
-		absent(t, err)
+		Absent(t, err)
 	}
 	folder, err := newFolder(t, "dovecot")
 	if err != nil {

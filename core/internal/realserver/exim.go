@@ -78,7 +78,7 @@ func StartExim(t testing.TB, changes ...string) *Exim {
 	defer cancel()
 	user, err := checkExim(ctx, program)
 	if err != nil {
-		absent(t, err)
+		Absent(t, err)
 	}
 	folder, err := newFolder(t, "exim")
 	if err != nil {

@@ -209,10 +209,20 @@ func TestStop(t *testing.T) {
 				if strings.HasPrefix(address, "/") {
 					continue // it was in the folder
 				}
-				if listener, err := net.Listen("tcp", address); err != nil {
-					t.Errorf("the port is left: %v", err)
-				} else if err := listener.Close(); err != nil {
-					t.Error(err)
+				// A process that was killed has no name any more before its sockets are closed. And the port may be
+				// another's by now, for a connection from there: so the question is whether somebody answers.
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				err := await(ctx, func() (bool, error) {
+					conn, err := net.Dial("tcp", address)
+					if err == nil {
+						err = conn.Close()
+						return false, err
+					}
+					return true, nil
+				})
+				if err != nil {
+					t.Errorf("the port %s is left: %v", address, err)
 				}
 			}
 		})
@@ -229,7 +239,7 @@ func TestKilled(t *testing.T) {
 	for name, c := range starts {
 		t.Run(name, func(t *testing.T) {
 			if _, err := c.server.find(); err != nil {
-				absent(t, err)
+				Absent(t, err)
 			}
 			killed(t, role+"="+name)
 		})

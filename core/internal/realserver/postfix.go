@@ -71,7 +71,7 @@ func StartPostfix(t testing.TB, changes ...string) *Postfix {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := checkDovecot(ctx, programs["dovecot"]); err != nil {
-		absent(t, err)
+		Absent(t, err)
 	}
 	folder, err := newFolder(t, "postfix")
 	if err != nil {

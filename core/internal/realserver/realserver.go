@@ -67,7 +67,7 @@ func (s server) require(t testing.TB) map[string]string {
 	t.Helper()
 	paths, err := s.find()
 	if err != nil {
-		absent(t, err)
+		Absent(t, err)
 	}
 	return paths
 }
@@ -92,8 +92,8 @@ func (s server) find() (map[string]string, error) {
 	return paths, nil
 }
 
-// absent ends a test whose server cannot run, by the rule of [RequireEnv].
-func absent(t testing.TB, reason error) {
+// Absent ends a test whose server, or another program that it needs, cannot run, by the rule of [RequireEnv].
+func Absent(t testing.TB, reason error) {
 	t.Helper()
 	if os.Getenv(RequireEnv) == "required" {
 		t.Fatalf("%v (%s=required makes this a failure)", reason, RequireEnv)
