@@ -302,11 +302,8 @@ func (w *contentWriter) addRaw(p []byte) error {
 func (w *contentWriter) finish() error {
 	m := w.w
 	if !w.o.raw {
-		if cap(m.buffer)-len(m.buffer) < wire.FinishRoom {
-			if err := w.flush(); err != nil {
-				return err
-			}
-		}
+		// The buffer grows if need be: were it written first, there might be
+		// nothing left to end the content with, which ended before.
 		var err error
 		if m.buffer, err = m.encoder.Finish(m.buffer); err != nil {
 			return bareLineEnd(err)
