@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 )
 
@@ -60,14 +61,20 @@ func (s *Session) authenticate(ctx context.Context, m Mechanism) error {
 func (s *Session) runMechanism(ctx context.Context, m Mechanism) (other Mechanism, err error) {
 	defer contain(fmt.Sprintf("mechanism %s", m.Name()), &err)
 	run := authRun{s: s, ctx: ctx, name: m.Name()}
-	a, initial, err := m.Start(ctx, s.peer)
+	var a Authentication
+	var initial []byte
+	err = run.within(func(ctx context.Context) (err error) {
+		a, initial, err = m.Start(ctx, s.peer)
+		return err
+	})
 	if err != nil {
 		return nil, run.gaveUp(err)
 	}
 	if a == nil {
 		return nil, localError(StageAuth, fmt.Errorf("mechanism %s started nothing", m.Name()), "Start returns an Authentication or an error")
 	}
-	reply, err := run.begin(initial)
+	var reply Reply
+	reply, err = run.begin(initial)
 	for challenges := 0; err == nil && reply.Code == 334; challenges++ {
 		if challenges == maxChallenges {
 			return nil, run.cancel(fmt.Errorf("%w: it sent more than %d challenges", ErrProtocol, maxChallenges))
@@ -80,7 +87,7 @@ func (s *Session) runMechanism(ctx context.Context, m Mechanism) (other Mechanis
 	case !reply.Positive():
 		return run.refused(m, a, reply)
 	}
-	if err := a.Done(ctx); err != nil {
+	if err := run.within(a.Done); err != nil {
 		// The server did not prove who it is: nothing may be sent to it.
 		e := &Error{Stage: StageAuth, Class: Permanent, Err: fmt.Errorf("%s: the server was not authenticated: %w", m.Name(), run.redact(err))}
 		s.conn.kill(e)
@@ -133,11 +140,27 @@ func (r *authRun) answer(a Authentication, reply Reply) (Reply, error) {
 		}
 		return r.respond(r.initial)
 	}
-	response, err := a.Next(r.ctx, challenge)
+	var response []byte
+	err = r.within(func(ctx context.Context) (err error) {
+		response, err = a.Next(ctx, challenge)
+		return err
+	})
 	if err != nil {
 		return Reply{}, r.cancel(err)
 	}
 	return r.respond(response)
+}
+
+// within has the mechanism do something in the time that it has for that.
+func (r *authRun) within(do func(context.Context) error) error {
+	timeout := r.s.config.Timeouts.Auth
+	ctx, cancel := withTimeout(r.ctx, timeout)
+	defer cancel()
+	err := do(ctx)
+	if err != nil && r.ctx.Err() == nil && ctx.Err() != nil {
+		err = fmt.Errorf("it has no answer: %w after %v", os.ErrDeadlineExceeded, timeout)
+	}
+	return err
 }
 
 func (r *authRun) respond(response []byte) (Reply, error) {
@@ -177,7 +200,10 @@ func (r *authRun) cancel(why error) error {
 func (r *authRun) refused(m Mechanism, a Authentication, reply Reply) (other Mechanism, err error) {
 	e := authError(reply, r.s.peer)
 	if h, ok := a.(RefusalHandler); ok {
-		other = h.Refused(r.ctx, e)
+		_ = r.within(func(ctx context.Context) error {
+			other = h.Refused(ctx, e)
+			return nil
+		})
 		e.Stage, e.Reply = StageAuth, reply
 		if e.Err != nil {
 			e.Err = r.redact(e.Err)

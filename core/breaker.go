@@ -77,14 +77,26 @@ func (p *pool) allow() (done func(error), err error) {
 		if last := p.failure.Load(); last != nil {
 			err = fmt.Errorf("%w; the last failure was: %w", err, *last)
 		}
-		return nil, &Error{Stage: StageConnect, Class: Temporary, Err: fmt.Errorf("%w: %w: %s: %w", ErrDisconnected, ErrResting, p.settings.endpoint.URL, err)}
+		return nil, &Error{Stage: StageConnect, Class: Temporary, Err: fmt.Errorf("%w: %w: %s: %w", ErrDisconnected, ErrResting, p.settings.endpoint.shown(), err)}
 	}
 	return func(err error) {
 		defer func() { _ = recover() }() // the session is what it is
+		if !isServers(err) {
+			err = nil
+		}
 		if err != nil {
 			p.failure.Store(&err)
 		}
 		answered(err)
 		p.look()
 	}, nil
+}
+
+// isServers reports whether a session was not opened because of the server, and
+// not because of the credentials, or because there are none to be had.
+func isServers(err error) bool {
+	if e, ok := errors.AsType[*Error](err); ok && e.Stage == StageAuth && e.Reply.Code == 0 {
+		return errors.Is(err, ErrDisconnected) || errors.Is(err, ErrProtocol) || errors.Is(err, ErrNotSupported)
+	}
+	return err != nil && !errors.Is(err, ErrCredentials)
 }

@@ -69,12 +69,14 @@ func (c Choice) String() string {
 
 // reasons says why those will not do that will not.
 func (c Choice) reasons() string {
-	var missing, others string
+	var missing, weak, others string
 	for _, candidate := range c.Candidates {
-		switch name := candidate.Mechanism.Name(); candidate.Err {
-		case nil:
-		case errNotOffered:
+		switch name := candidate.Mechanism.Name(); {
+		case candidate.Err == nil:
+		case candidate.Err == errNotOffered:
 			missing += " " + name
+		case errors.Is(candidate.Err, ErrTooWeak):
+			weak += " " + name
 		default:
 			others += fmt.Sprintf("; %s: %v", name, candidate.Err)
 		}
@@ -82,7 +84,10 @@ func (c Choice) reasons() string {
 	if missing != "" {
 		missing = "; not offered:" + missing
 	}
-	return missing + others
+	if weak != "" {
+		weak = "; weaker than LeastMechanism allows:" + weak
+	}
+	return missing + weak + others
 }
 
 // err is the error of a session for which no mechanism will do, or nil.

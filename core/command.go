@@ -64,7 +64,30 @@ func (s *secret) redact(reply Reply) Reply {
 			reply.Text = strings.ReplaceAll(reply.Text, string(p), redacted)
 		}
 	}
+	for _, p := range *s.parts {
+		reply.Text = withoutPieces(reply.Text, string(p))
+	}
 	return reply
+}
+
+// leastPiece is from how many octets on a piece of the credentials is taken for
+// one: what servers quote of a command they may cut.
+const leastPiece = 8
+
+// withoutPieces removes from text what it has of secret, in pieces.
+func withoutPieces(text, secret string) string {
+	for i := 0; i+leastPiece <= len(text); i++ {
+		n := leastPiece
+		if !strings.Contains(secret, text[i:i+n]) {
+			continue
+		}
+		for i+n < len(text) && strings.Contains(secret, text[i:i+n+1]) {
+			n++
+		}
+		text = text[:i] + redacted + text[i+n:]
+		i += len(redacted) - 1
+	}
+	return text
 }
 
 const redacted = "[redacted]"

@@ -124,6 +124,12 @@ const (
 	DefaultIdleTimeout = 30 * time.Second
 )
 
+// Defaults of Timeouts.Connect.
+const (
+	connectTimeout          = 20 * time.Minute
+	connectTimeoutOfSeveral = 30 * time.Second
+)
+
 // maxDepth bounds what one lost connection can leave in doubt.
 const maxDepth = 100
 
@@ -167,28 +173,43 @@ func (config Config) check() ([]*settings, error) {
 	}
 	var list []*settings
 	for n, url := range urls {
-		if slices.Contains(urls[:n], url) {
-			return nil, configError(fmt.Errorf("endpoint %d of Config.Endpoints stands there twice", n))
+		field := "Config.Endpoint"
+		if len(config.Endpoints) > 0 {
+			field = fmt.Sprintf("Config.Endpoints[%d]", n)
 		}
-		s, err := config.checkFor(url, transports)
+		s, err := config.checkFor(field, url, transports)
 		if err != nil {
 			return nil, err
+		}
+		for other, o := range list {
+			if o.isThatOf(s) {
+				return nil, configError(fmt.Errorf("%s is the server that Config.Endpoints[%d] is already: leave one out", field, other))
+			}
 		}
 		list = append(list, s)
 	}
 	return list, nil
 }
 
+// isThatOf reports whether two settings are for the same server.
+func (s *settings) isThatOf(other *settings) bool {
+	a, b := &s.endpoint, &other.endpoint
+	if a.Address == "" {
+		return strings.EqualFold(a.URL, b.URL)
+	}
+	return s.transport.Scheme() == other.transport.Scheme() && a.Network == b.Network && strings.EqualFold(a.Address, b.Address)
+}
+
 // checkFor is check for one endpoint.
-func (config Config) checkFor(url string, transports transportSet) (*settings, error) {
+func (config Config) checkFor(field, url string, transports transportSet) (*settings, error) {
 	config.Endpoint = url
 	s := &settings{Config: config}
 	var err error
-	if s.transport, s.endpoint, err = transports.resolve(url); err != nil {
+	if s.transport, s.endpoint, err = transports.resolve(field, url); err != nil {
 		if strings.Contains(url, "@") {
 			// Errors are logged, and there are more ways to write a password
 			// into a URL than a parser recognises.
-			err = errors.New("Config.Endpoint is no URL for these transports, and is not repeated here because it has an @: put credentials into Config.Auth, where they stay out of logs, and write it as smtp://host:port")
+			err = fmt.Errorf("%s is no URL for these transports, and is not repeated here because it has an @: put credentials into Config.Auth, where they stay out of logs, and write it as smtp://host:port", field)
 		}
 		return nil, configError(err)
 	}
@@ -236,6 +257,12 @@ func (config Config) checkFor(url string, transports transportSet) (*settings, e
 	s.policy = config.TLSPolicy.effective(&s.endpoint)
 	s.TLS = resumable(config.TLS)
 	s.Timeouts = config.Timeouts.withDefaults()
+	if s.Timeouts.Connect == 0 {
+		s.Timeouts.Connect = connectTimeout
+		if len(config.Endpoints) > 1 {
+			s.Timeouts.Connect = connectTimeoutOfSeveral
+		}
+	}
 	if s.MaxSessions == 0 {
 		s.MaxSessions = DefaultMaxSessions
 	}

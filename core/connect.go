@@ -189,6 +189,9 @@ func (s *Session) greet(ctx context.Context) error {
 	s.own.commands = s.own.commands[:0]
 	replies, err := s.exchange(ctx, &s.own, nil)
 	if err != nil {
+		if e, ok := errors.AsType[*Error](err); ok && e.Timeout() && s.peer.TLS == nil && ctx.Err() == nil {
+			e.Hint = "a server that waits for TLS says nothing: it is reached with the smtps scheme"
+		}
 		return err
 	}
 	reply := replies[0]

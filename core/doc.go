@@ -1,7 +1,7 @@
 // Package core is an SMTP, ESMTP and LMTP client whose every step can be
 // wrapped, replaced or observed.
 //
-// A [Client] delivers messages: it keeps a few sessions with one endpoint and
+// A [Client] delivers messages: it keeps a few sessions with an endpoint, or with several, and
 // runs each [Message] through a pipeline of interceptors. A [Session] is one
 // connection whose owner gives the commands himself, as with Python's smtplib.
 //

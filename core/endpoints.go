@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // EndpointPolicy says which of several endpoints a message is given to first.
@@ -64,18 +65,34 @@ func (e *endpoints) elsewhere(ctx context.Context, failed *pool, err error) (*Se
 		return nil, false, err
 	}
 	others := slices.DeleteFunc(e.order(nil), func(p *pool) bool { return p == failed })
-	return e.try(ctx, others, []error{err})
+	return e.try(ctx, others, []error{fmt.Errorf("%s: %w", failed.settings.endpoint.shown(), err)})
 }
 
 func (e *endpoints) try(ctx context.Context, pools []*pool, errs []error) (*Session, bool, error) {
-	for _, p := range pools {
-		s, kept, err := p.get(ctx)
+	for i, p := range pools {
+		part, cancel := p.portion(ctx, len(pools)-i)
+		s, kept, err := p.get(part)
+		cancel()
 		if err == nil || !movesOn(ctx, err) {
 			return s, kept, err
 		}
-		errs = append(errs, err)
+		errs = append(errs, fmt.Errorf("%s: %w", p.settings.endpoint.shown(), err))
 	}
-	return nil, false, everywhere(errs)
+	return nil, false, everywhere(errs, len(e.pools))
+}
+
+// portion returns the context for waiting here, when so many endpoints are left to
+// try. With an endpoint of which nobody knows yet that it answers, a message does
+// not spend all the time that it has.
+func (p *pool) portion(ctx context.Context, left int) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	p.mu.Lock()
+	works := len(p.live) > 0
+	p.mu.Unlock()
+	if !ok || works || left == 1 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
 }
 
 // movesOn reports whether a session that could not be opened is a reason to try
@@ -84,24 +101,29 @@ func movesOn(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrCredentials)
 }
 
-// everywhere is the error when no endpoint has a session to give.
-func everywhere(errs []error) error {
-	if len(errs) == 1 {
+// everywhere is the error when none of so many endpoints has a session to give.
+// It is for good only if all of them have said so: those that were not tried rest.
+func everywhere(errs []error, endpoints int) error {
+	if endpoints == 1 {
 		return errs[0]
 	}
 	e := &Error{Stage: StageConnect, Class: ClassOf(errs[0])}
+	if rest := endpoints - len(errs); rest > 0 {
+		e.Class = Temporary
+		errs = append(errs, fmt.Errorf("%d more: %w", rest, ErrResting))
+	}
 	for _, err := range errs {
 		if ClassOf(err) == Temporary {
 			e.Class = Temporary
 		}
 	}
-	e.Err = fmt.Errorf("none of %d endpoints: %w", len(errs), errors.Join(errs...))
+	e.Err = fmt.Errorf("none of %d endpoints: %w", endpoints, errors.Join(errs...))
 	return e
 }
 
 // order returns the endpoints in the order in which a message tries them: those
-// in use as the policy has it, then the shunned one, then those that are to be
-// probed. Those that rest are left out, unless all do.
+// in use as the policy has it, then the shunned one and those that are slow, then
+// those that are to be probed. Those that rest are left out, unless all do.
 func (e *endpoints) order(shunned *pool) []*pool {
 	list := slices.Clone(e.pools)
 	if e.policy != FailOver {
@@ -119,7 +141,7 @@ func (e *endpoints) order(shunned *pool) []*pool {
 	use := list[:0]
 	for _, p := range list {
 		switch state := p.look(); {
-		case state == BreakerClosed && p != shunned:
+		case state == BreakerClosed && p != shunned && !p.slow():
 			use = append(use, p)
 		case state == BreakerClosed:
 			last = append(last, p)
@@ -140,6 +162,18 @@ func (e *endpoints) order(shunned *pool) []*pool {
 		return use
 	}
 	return resting
+}
+
+// slowOpening is how long a session may take to be opened before messages that
+// can go elsewhere do.
+const slowOpening = time.Second
+
+// slow reports whether there is no session, and one has been being opened for a
+// while.
+func (p *pool) slow() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.live) == 0 && slices.ContainsFunc(p.dials, func(d *dial) bool { return time.Since(d.began) >= slowOpening })
 }
 
 // load is how many messages an endpoint has under way and waiting.

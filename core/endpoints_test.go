@@ -341,10 +341,10 @@ func TestEndpoints_aCancelEndsTheTrying(t *testing.T) {
 		s := newSites("a", "b")
 		s["a"].down, s["a"].slow = true, time.Minute
 		c := s.client(t, "a b", nil)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
 		receipt, err := c.Send(ctx, message("b@example.com"))
-		if outcomes(receipt) != "deferred" || !errors.Is(err, context.DeadlineExceeded) {
+		if outcomes(receipt) != "deferred" || !errors.Is(err, context.Canceled) {
 			t.Errorf("%s, %v", outcomes(receipt), err)
 		}
 		if dials, _ := s["b"].counts(); dials != 0 {
@@ -371,7 +371,7 @@ func TestEndpoints_refusedConfigurations(t *testing.T) {
 	usual := core.Interceptor{Name: "x", Breaker: func(core.Endpoint) core.Breaker { return nil }}
 	for says, config := range map[string]core.Config{
 		"use one of them":    {Endpoint: "site://a", Endpoints: []string{"site://b"}},
-		"twice":              {Endpoints: []string{"site://a", "site://a"}},
+		"is already":         {Endpoints: []string{"site://a", "site://a"}},
 		"middleware/breaker": {Endpoints: []string{"site://a", "site://b"}},
 		"no transport":       {Endpoints: []string{"site://a", "nowhere://b"}},
 		"does not exist":     {Endpoints: []string{"site://a"}, EndpointPolicy: 7},
@@ -383,5 +383,95 @@ func TestEndpoints_refusedConfigurations(t *testing.T) {
 		if _, err := core.NewClient(config); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q is not in: %v", says, err)
 		}
+	}
+}
+
+// A server that takes connections and says nothing does not use up the time of a
+// message that could go elsewhere, and the next messages do not wait for it.
+func TestEndpoints_oneThatIsSilentHoldsNobodyUp(t *testing.T) {
+	for _, tt := range []struct {
+		rule    string
+		timeout time.Duration // of each message; zero for none
+		want    []time.Duration
+	}{
+		{"a message spends no more than its share on it", 4 * time.Second, []time.Duration{2 * time.Second, 0, 0}},
+		{"without a deadline it waits for Timeouts.Connect", 0, []time.Duration{30 * time.Second, 30 * time.Second, 0}},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSites("a", "b")
+				s["a"].slow = time.Hour
+				c := s.client(t, "a b", func(config *core.Config) { config.Timeouts.Dial = -1 })
+				for i, want := range tt.want {
+					ctx, cancel := context.WithCancel(t.Context())
+					if tt.timeout > 0 {
+						ctx, cancel = context.WithTimeout(t.Context(), tt.timeout)
+					}
+					began := time.Now()
+					receipt, err := c.Send(ctx, message("b@example.com"))
+					cancel()
+					if err != nil || receipt.Peer.ServerName != "b" {
+						t.Errorf("message %d: %v", i, err)
+					}
+					if took := time.Since(began).Truncate(time.Second); took != want {
+						t.Errorf("message %d took %v, want %v", i, took, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// What is refused for good by one server is not, as long as another one was not
+// asked.
+func TestEndpoints_aRefusalIsForGoodOnlyIfAllWereAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSites("a", "b")
+		s["a"].greeting = "554 5.7.1 not you"
+		s["b"].down = true
+		c := s.client(t, "b a", func(config *core.Config) { config.EndpointPolicy = core.RoundRobin })
+		for i := range 10 {
+			receipt, err := c.Send(t.Context(), message("b@example.com"))
+			if got := receipt.Recipients[0].Outcome; got != core.Deferred {
+				t.Errorf("message %d is %v: %v", i, got, err)
+			}
+		}
+	})
+}
+
+// Credentials that are refused, or cannot be had, say nothing about the server.
+func TestEndpoints_credentialsAreNoReasonToRest(t *testing.T) {
+	for rule, tt := range map[string]struct {
+		source mechanisms.Source
+		want   core.Outcome
+	}{
+		"refused":           {mechanisms.Static("user", "hunter2"), core.Refused},
+		"not to be had":     {func(context.Context) (string, string, error) { return "", "", errors.New("vault: 503") }, core.Deferred},
+		"asked for in vain": {func(ctx context.Context) (string, string, error) { <-ctx.Done(); return "", "", ctx.Err() }, core.Deferred},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSites("a", "b")
+				s["a"].auth, s["b"].auth = "535 5.7.8 no", "235 ok"
+				c := s.client(t, "a b", func(config *core.Config) {
+					config.Auth = []core.Mechanism{mechanisms.From(tt.source, mechanisms.Plain)}
+					config.Timeouts.Auth = time.Second
+				})
+				for range 5 {
+					receipt, err := c.Send(t.Context(), message("b@example.com"))
+					if got := receipt.Recipients[0].Outcome; got != tt.want {
+						t.Errorf("%v: %v", got, err)
+					}
+				}
+				for _, e := range c.Endpoints() {
+					if e.State != core.BreakerClosed {
+						t.Errorf("%s is %v", e.Endpoint.URL, e.State)
+					}
+				}
+				if s.stored() > 0 {
+					t.Error("a message was sent")
+				}
+			})
+		})
 	}
 }

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -114,6 +115,9 @@ func newMechanismSet(list []Mechanism, least string) (_ *mechanismSet, err error
 				return nil, fmt.Errorf("mechanism %s: %w", name, err)
 			}
 		}
+	}
+	if len(list) > 0 && set.least >= 0 && !slices.ContainsFunc(list, func(m Mechanism) bool { return rank(m.Name()) <= set.least }) {
+		return nil, fmt.Errorf("Config.LeastMechanism %s is stronger than each mechanism in Config.Auth: add one that is as strong", least)
 	}
 	return set, nil
 }

@@ -52,7 +52,10 @@ type waiter struct {
 }
 
 // dial is a session that is being opened.
-type dial struct{ w *waiter } // who is to hear why it failed, or nil
+type dial struct {
+	w     *waiter // who is to hear why it failed, or nil
+	began time.Time
+}
 
 // turn is what a waiter waits for: a session that has room, or why there is
 // none.
@@ -227,26 +230,39 @@ func (p *pool) adopt(w *waiter) bool {
 // dial has a session opened for a waiter, or for whoever is first when it is
 // there. The values of ctx count, not its end.
 func (p *pool) dial(ctx context.Context, w *waiter) {
-	d := &dial{w: w}
+	d := &dial{w: w, began: time.Now()}
 	if w != nil {
 		w.dial = d
 	}
 	p.open++
 	p.dials = append(p.dials, d)
 	p.running.Go(func() {
-		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		timeout := p.settings.Timeouts.Connect
+		ctx, cancel := withTimeout(context.WithoutCancel(ctx), timeout)
 		defer cancel()
 		defer context.AfterFunc(p.ctx, cancel)()
 		done, err := p.allow()
 		var s *Session
 		if err == nil {
 			s, err = connectSession(ctx, p.settings, p.pipeline, true)
+			if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				err = tooSlow(err, timeout)
+			}
 			done(err)
 		}
 		p.mu.Lock()
 		defer p.unlock()
 		p.opened(d, s, err)
 	})
+}
+
+// tooSlow is the error of a session that was not open within Timeouts.Connect.
+func tooSlow(err error, timeout time.Duration) error {
+	e := &Error{Stage: StageConnect, Class: Temporary, Err: fmt.Errorf("%w: there was no session after %v: %w", ErrDisconnected, timeout, err)}
+	if this, ok := errors.AsType[*Error](err); ok {
+		e.Stage, e.Hint = this.Stage, this.Hint
+	}
+	return e
 }
 
 // opened takes in the end of a dial.

@@ -212,3 +212,27 @@ func TestAuth_aTokenThatIsRepeatedIsRedacted_E13(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// E13: what a server quotes of a command it may cut, and break into lines.
+func TestAuth_aPieceOfTheCredentialsIsRedacted_E13(t *testing.T) {
+	for rule, reply := range map[string]string{
+		"cut":             `500 5.5.1 Invalid command: "AUTH PLAIN AGFubgBTM2NyZXQtUG..."`,
+		"the end of it":   `500 5.5.1 Invalid command: "...NyZXQtUGFzcw=="`,
+		"in two lines":    "500-5.5.1 AGFubgBTM2Ny\nS: 500 5.5.1 ZXQtUGFzcw==",
+		"out of base64":   "535 5.7.8 S3cret-Pa... is wrong",
+		"in another form": "535 5.7.8 user ann: S3cret-Pass",
+	} {
+		t.Run(rule, func(t *testing.T) {
+			s := mustDial(t, "S: 220 hi\nC: EHLO client.example\nS: 250-mx.example\nS: 250 AUTH PLAIN\nC: AUTH PLAIN AGFubgBTM2NyZXQtUGFzcw==\nS: "+reply)
+			if err := s.Hello(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			err := s.Auth(t.Context(), mechanisms.Plain("ann", "S3cret-Pass"))
+			for _, piece := range []string{"S3cret", "TM2Ny", "UGFzc", "NyZXQ"} {
+				if strings.Contains(fmt.Sprintf("%v %+v", err, err), piece) {
+					t.Errorf("%q is in %v", piece, err)
+				}
+			}
+		})
+	}
+}

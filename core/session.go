@@ -86,9 +86,12 @@ func Dial(ctx context.Context, config Config) (*Session, error) {
 		if err == nil || ctx.Err() != nil {
 			return s, err
 		}
+		if len(list) > 1 {
+			err = fmt.Errorf("%s: %w", settings.endpoint.shown(), err)
+		}
 		errs = append(errs, err)
 	}
-	return nil, everywhere(errs)
+	return nil, everywhere(errs, len(list))
 }
 
 // connectSession runs the connect chain.

@@ -15,11 +15,15 @@ import (
 // its octets come, and starts when the command was written and the reply before
 // it was complete.
 type Timeouts struct {
+	// Connect is for all of a client's opening a session, with what transports,
+	// mechanisms and interceptors take: 20 minutes, but 30 seconds where the client
+	// has several endpoints, so that the next one has its turn.
+	Connect  time.Duration
 	Dial     time.Duration // opening the stream: 1 minute
 	Greeting time.Duration // the server's first reply: 5 minutes
 	Hello    time.Duration // replies to EHLO, HELO, LHLO: 5 minutes
 	TLS      time.Duration // reply to STARTTLS, and again the handshake: 1 minute
-	Auth     time.Duration // each reply during AUTH: 2 minutes
+	Auth     time.Duration // each reply during AUTH, and each answer of the mechanism: 2 minutes
 	Mail     time.Duration // reply to MAIL: 5 minutes
 	Rcpt     time.Duration // each reply to RCPT: 5 minutes
 	Data     time.Duration // reply to DATA: 2 minutes

@@ -61,6 +61,13 @@ type Endpoint struct {
 	Local bool
 }
 
+// shown returns the URL for an error: without options, whose values may be
+// secret.
+func (e *Endpoint) shown() string {
+	url, _, _ := strings.Cut(e.URL, "?")
+	return url
+}
+
 // transportSet is the registry of a client.
 type transportSet map[string]Transport
 
@@ -87,10 +94,10 @@ func newTransportSet(list []Transport) (_ transportSet, err error) {
 }
 
 // resolve finds the transport for an endpoint's URL and has it read the URL.
-func (set transportSet) resolve(rawURL string) (_ Transport, _ Endpoint, err error) {
+func (set transportSet) resolve(field, rawURL string) (_ Transport, _ Endpoint, err error) {
 	defer contain("a transport", &err)
 	if rawURL == "" {
-		return nil, Endpoint{}, errors.New(`Config.Endpoint is empty: set it to a URL such as "smtps://mail.example.com"`)
+		return nil, Endpoint{}, fmt.Errorf(`%s is empty: set it to a URL such as "smtps://mail.example.com"`, field)
 	}
 	shown, _, _ := strings.Cut(rawURL, "?") // the value of an option may be secret
 	u, err := url.Parse(rawURL)

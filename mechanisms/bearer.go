@@ -107,7 +107,7 @@ type bearerRun struct {
 // refuses.
 func (r *bearerRun) Next(_ context.Context, challenge []byte) ([]byte, error) {
 	if r.reported {
-		return nil, errors.New("unexpected challenge")
+		return nil, violation("unexpected challenge")
 	}
 	r.reported = true
 	r.failure = r.readFailure(challenge)

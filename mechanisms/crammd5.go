@@ -57,7 +57,7 @@ type digest struct {
 
 func (d *digest) Next(_ context.Context, challenge []byte) ([]byte, error) {
 	if d.answered {
-		return nil, errors.New("unexpected challenge")
+		return nil, violation("unexpected challenge")
 	}
 	d.answered = true
 	user, password := d.mechanism.credentials()

@@ -115,7 +115,7 @@ func (r *digestMD5Run) Next(_ context.Context, challenge []byte) ([]byte, error)
 	case !r.verified:
 		return nil, r.verify(challenge) // an empty response, RFC 4954 §4
 	}
-	return nil, errors.New("unexpected challenge")
+	return nil, violation("unexpected challenge")
 }
 
 func (r *digestMD5Run) Done(context.Context) error {

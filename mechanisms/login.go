@@ -53,7 +53,7 @@ type answers struct {
 func (a *answers) Next(context.Context, []byte) ([]byte, error) {
 	list := a.list()
 	if a.next == len(list) {
-		return nil, errors.New("unexpected challenge")
+		return nil, violation("unexpected challenge")
 	}
 	a.next++
 	return []byte(list[a.next-1]), nil

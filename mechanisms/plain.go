@@ -2,7 +2,6 @@ package mechanisms
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -64,7 +63,7 @@ func (p *plain) Start(context.Context, *core.Peer) (core.Authentication, []byte,
 type oneMessage struct{}
 
 func (oneMessage) Next(context.Context, []byte) ([]byte, error) {
-	return nil, errors.New("unexpected challenge")
+	return nil, violation("unexpected challenge")
 }
 
 func (oneMessage) Done(context.Context) error { return nil }

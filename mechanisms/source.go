@@ -11,12 +11,11 @@ import (
 )
 
 // Source returns the user name and the password to authenticate with. It is
-// asked for each physical connection, with the context of the message that the
-// connection is made for, and by several sessions at once. Any function of this
-// form is one: it may ask a vault, say. An error ends the authentication; what
-// it means for another try is what [core.ClassOf] says of it, so one that may go
-// by itself is returned as a [*core.Error] that is temporary. It must not hold a
-// secret.
+// asked for each physical connection, and by several sessions at once. Any
+// function of this form is one: it may ask a vault, say. An error ends the
+// authentication, and is temporary unless it holds a [*core.Error], which says
+// what it is itself. It must not hold a secret. The context ends with core.Timeouts.Auth at the latest; it
+// is not that of a message, since the session may become another's.
 //
 // [From] makes a mechanism of a source.
 type Source func(ctx context.Context) (user, password string, err error)
@@ -123,6 +122,9 @@ func (s *sourced) Start(ctx context.Context, peer *core.Peer) (core.Authenticati
 func (s *sourced) ask(ctx context.Context) (*made, error) {
 	user, password, err := s.source(ctx)
 	if err != nil {
+		if _, ok := errors.AsType[*core.Error](err); !ok {
+			err = &core.Error{Stage: core.StageAuth, Class: core.Temporary, Err: fmt.Errorf("%s: no credentials: %w", s.Name(), err)}
+		}
 		return nil, err
 	}
 	return s.with(user, password)

@@ -97,8 +97,11 @@ func (t serverTransport) Scheme() string { return t.s.options.scheme() }
 func (t serverTransport) Endpoint(u *url.URL) (core.Endpoint, error) {
 	o := &t.s.options
 	e := core.Endpoint{
-		Network: "tcp", Address: t.s.listener.Addr().String(), ServerName: u.Hostname(),
+		Network: "tcp", Address: u.Host, ServerName: u.Hostname(),
 		Protocol: o.Protocol, Local: !o.Remote,
+	}
+	if e.ServerName == serverName {
+		e.Address = t.s.listener.Addr().String()
 	}
 	if o.ImplicitTLS {
 		e.Security = core.ImplicitTLS

@@ -24,7 +24,7 @@ type step func(token []byte) (response []byte, next step, err error)
 
 func (e *exchange) Next(_ context.Context, token []byte) ([]byte, error) {
 	if e.next == nil {
-		return nil, errors.New("unexpected challenge")
+		return nil, fmt.Errorf("%w: unexpected challenge", core.ErrProtocol)
 	}
 	response, next, err := e.next(token)
 	if err != nil {

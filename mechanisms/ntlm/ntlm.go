@@ -113,7 +113,7 @@ type exchange struct {
 
 func (e *exchange) Next(_ context.Context, challenge []byte) ([]byte, error) {
 	if e.answered {
-		return nil, errors.New("unexpected challenge")
+		return nil, fmt.Errorf("%w: unexpected challenge", core.ErrProtocol)
 	}
 	if len(challenge) > maxChallenge {
 		return nil, fmt.Errorf("%w: its NTLM challenge has %d octets, more than %d", core.ErrProtocol, len(challenge), maxChallenge)
