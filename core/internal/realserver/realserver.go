@@ -8,7 +8,7 @@
 // skipped, unless [RequireEnv] asks for a failure instead.
 //
 // Each server has a file of its own: [StartPostfix] is in postfix.go, [StartExim] in exim.go, and [StartDovecot] in
-// dovecot_lmtp.go; the proxies that a client may have to go through, [StartMicrosocks] and [StartTinyproxy], are in
+// dovecot_lmtp.go, [StartOpenSMTPD] in opensmtpd.go; the proxies that a client may have to go through, [StartMicrosocks] and [StartTinyproxy], are in
 // proxy.go. What they share is here and in system_linux.go, authority.go and content.go: the rule for a missing
 // server, the addresses that are refused, processes and ports, certificates, waiting, and reading what has arrived.
 package realserver

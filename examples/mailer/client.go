@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/postrider/postrider/core"
+	"github.com/postrider/postrider/transport"
+)
+
+// quitTimeout is how long the reply to QUIT is waited for at most.
+const quitTimeout = 5 * time.Second
+
+// reach returns a configuration that reaches the server, without anything that
+// has to be read from a file.
+func (s *settings) reach() (core.Config, error) {
+	if s.url == "" && len(s.endpoints) == 0 {
+		return core.Config{}, usage("there is no server: give -url, smtp://host:587 for example")
+	}
+	config := core.Config{
+		Endpoint: s.url, Endpoints: s.endpoints, Transports: transport.Standard(), LocalName: s.helo,
+		EndpointPolicy: map[string]core.EndpointPolicy{"round-robin": core.RoundRobin, "least-loaded": core.LeastLoaded}[s.endpointPolicy],
+		TLSPolicy:      map[string]core.TLSPolicy{"required": core.TLSRequired, "opportunistic": core.TLSOpportunistic, "off": core.TLSOff}[s.tls],
+		MaxSessions:    s.concurrency, PipelineDepth: s.depth,
+	}
+	if s.chunking == "off" {
+		config.MaskExtensions = []string{"CHUNKING"}
+	}
+	if d := s.timeout; d > 0 {
+		config.Timeouts = core.Timeouts{
+			Dial: d, Greeting: d, Hello: d, TLS: d, Auth: d, Mail: d, Rcpt: d, Data: d,
+			Write: d, Content: d, Command: d, Quit: min(d, quitTimeout),
+		}
+	}
+	urls := config.Endpoints
+	if s.url != "" {
+		urls = []string{s.url}
+	}
+	// One by one, so that it is said of the URL before any file is read; several
+	// need a breaker, which comes later.
+	for _, url := range urls {
+		alone := config
+		alone.Endpoint, alone.Endpoints = url, nil
+		client, err := core.NewClient(alone)
+		if err != nil {
+			return core.Config{}, s.blame(said(err), "url", "endpoints", "helo", "tls")
+		}
+		_ = client.Close()
+	}
+	return config, nil
+}
+
+// said returns the error of a configuration in the words of this program.
+func said(err error) error {
+	return errors.New(redactor{}.errorText(asError(err)))
+}
+
+// protect adds to a configuration what its handshakes need.
+func (s *settings) protect(config *core.Config) error {
+	config.TLS = &tls.Config{}
+	if s.ca != "" {
+		pool, err := authorities(s.ca)
+		if err != nil {
+			return misconfiguration("-ca: %w", err)
+		}
+		config.TLS.RootCAs = pool
+	}
+	if s.cert == "" {
+		return nil
+	}
+	key := s.key
+	if key == "" {
+		key = s.cert // both may be in one file
+	}
+	certificate, err := core.LoadClientCertificate(s.cert, key, nil)
+	if err != nil {
+		return misconfiguration("-cert: %w", err)
+	}
+	config.TLS.GetClientCertificate = certificate
+	return nil
+}
+
+// authorities returns the system's authorities and those in a file.
+func authorities(file string) (*x509.CertPool, error) {
+	if _, err := core.LoadAuthorities(file); err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // a machine without any
+	}
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("there is no certificate in %s", file)
+	}
+	return pool, nil
+}
+
+// bound bounds a context by the setting "deadline".
+func (s *settings) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.deadline == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, s.deadline, fmt.Errorf("%w: -deadline %s is over", context.DeadlineExceeded, s.deadline))
+}

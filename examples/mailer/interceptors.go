@@ -1,0 +1,298 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/core"
+	"github.com/postrider/postrider/middleware/breaker"
+	"github.com/postrider/postrider/middleware/dialogue"
+	"github.com/postrider/postrider/middleware/dkim"
+	"github.com/postrider/postrider/middleware/headers"
+	"github.com/postrider/postrider/middleware/logging"
+	"github.com/postrider/postrider/middleware/ratelimit"
+	"github.com/postrider/postrider/middleware/retry"
+)
+
+// interceptorSetting is an interceptor that was asked for, and with what: nil,
+// or the fields of a JSON object.
+type interceptorSetting struct {
+	name   string
+	fields json.RawMessage
+}
+
+// maker makes one interceptor from its fields. Those that write, write to w.
+type maker struct {
+	name, about string
+	make        func(fields json.RawMessage, w io.Writer) (core.Interceptor, error)
+}
+
+// makers are the interceptors that can be asked for.
+var makers = []maker{
+	{"logging", "logs what becomes of each message", makeLogging},
+	{"headers", "adds the Date and Message-ID that are missing, removes Bcc", makeHeaders},
+	{"retry", "tries the recipients again who were put off", makeRetry},
+	{"breaker", "has a server rest that cannot be reached", makeBreaker},
+	{"ratelimit", "keeps to so many messages a second", makeRateLimit},
+	{"dkim", "signs the content", makeDKIM},
+	{"dialogue", "shows what this side and the server say to each other", makeDialogue},
+}
+
+// find returns the maker of an interceptor.
+func find(name string) (maker, error) {
+	var names []string
+	for _, m := range makers {
+		if m.name == name {
+			return m, nil
+		}
+		names = append(names, m.name)
+	}
+	return maker{}, fmt.Errorf("there is no interceptor %q: there are %s", name, strings.Join(names, ", "))
+}
+
+// addInterceptors reads names that are separated by commas.
+func (s *settings) addInterceptors(text string) error {
+	for name := range strings.SplitSeq(text, ",") {
+		if _, err := find(name); err != nil {
+			return err
+		}
+		s.interceptors = append(s.interceptors, interceptorSetting{name: name})
+	}
+	return nil
+}
+
+// readInterceptors reads the list of the configuration file: each is a name, or
+// an object with the name and more.
+func (s *settings) readInterceptors(value json.RawMessage) error {
+	var list []json.RawMessage
+	if err := json.Unmarshal(value, &list); err != nil {
+		return errors.New("use a list")
+	}
+	for _, item := range list {
+		one := interceptorSetting{fields: item}
+		if item[0] == '"' {
+			one.fields = nil
+			if err := json.Unmarshal(item, &one.name); err != nil {
+				return err
+			}
+		} else {
+			var named struct{ Name string }
+			if err := json.Unmarshal(item, &named); err != nil {
+				return errors.New(`each is a name, or an object with "name"`)
+			}
+			one.name = named.Name
+		}
+		if _, err := find(one.name); err != nil {
+			return err
+		}
+		s.interceptors = append(s.interceptors, one)
+	}
+	return nil
+}
+
+// pipeline makes the interceptors, the outermost first: those that were asked
+// for in their order, and what -retries and -endpoints need besides.
+func (s *settings) pipeline(w io.Writer) ([]core.Interceptor, error) {
+	has := func(name string) bool {
+		return slices.ContainsFunc(s.interceptors, func(i interceptorSetting) bool { return i.name == name })
+	}
+	if has("retry") && s.has("retries") {
+		return nil, s.blame(errors.New("there are both -retries and the interceptor retry: use one of them"), "retries", "interceptors")
+	}
+	var list []core.Interceptor
+	for _, one := range s.interceptors {
+		m, err := find(one.name)
+		if err != nil {
+			return nil, err
+		}
+		made, err := m.make(one.fields, w)
+		if err != nil {
+			return nil, s.blame(fmt.Errorf("the interceptor %s: %w", one.name, err), "interceptors")
+		}
+		list = append(list, made)
+	}
+	if s.retries > 0 {
+		made, err := shortRetries(s.retries)
+		if err != nil {
+			return nil, err
+		}
+		at := slices.IndexFunc(list, func(i core.Interceptor) bool { return i.Name != logging.Name && i.Name != headers.Name })
+		if at < 0 {
+			at = len(list)
+		}
+		list = slices.Insert(list, at, made) // behind what is to see a message once
+	}
+	if len(s.endpoints) > 1 && !has("breaker") {
+		made, err := breaker.New(breaker.Config{})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, made) // its place is of no consequence
+	}
+	return list, nil
+}
+
+// readFields reads the fields of an interceptor into target.
+func readFields(fields json.RawMessage, target any) error {
+	if fields == nil {
+		return nil
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(fields, &all); err != nil {
+		return err
+	}
+	delete(all, "name")
+	rest, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(rest))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(target)
+}
+
+// period is a duration in JSON: "30s".
+type period time.Duration
+
+func (p *period) UnmarshalText(text []byte) error {
+	return duration((*time.Duration)(p))(string(text))
+}
+
+// rate is a ratelimit.Rate in JSON: "10/s", "500/m", "20/1h30m".
+type rate ratelimit.Rate
+
+func (r *rate) UnmarshalText(text []byte) error {
+	count, per, _ := strings.Cut(string(text), "/")
+	n, err := strconv.Atoi(count)
+	if err == nil {
+		if per == "s" || per == "m" || per == "h" {
+			per = "1" + per
+		}
+		err = duration(&r.Per)(per)
+	}
+	if err != nil || n < 1 {
+		return errors.New(`use a rate such as "10/s"`)
+	}
+	r.Count = n
+	return nil
+}
+
+func makeLogging(fields json.RawMessage, w io.Writer) (core.Interceptor, error) {
+	var f struct {
+		Format    string `json:"format"`
+		Addresses bool   `json:"addresses"`
+	}
+	if err := readFields(fields, &f); err != nil {
+		return core.Interceptor{}, err
+	}
+	var handler slog.Handler = slog.NewTextHandler(w, nil)
+	switch f.Format {
+	case "", "text":
+	case "json":
+		handler = slog.NewJSONHandler(w, nil)
+	default:
+		return core.Interceptor{}, errors.New(`its "format" is "text" or "json"`)
+	}
+	return logging.New(logging.Config{Logger: slog.New(handler), Addresses: f.Addresses})
+}
+
+func makeHeaders(fields json.RawMessage, _ io.Writer) (core.Interceptor, error) {
+	var f struct {
+		Domain string `json:"domain"`
+	}
+	if err := readFields(fields, &f); err != nil {
+		return core.Interceptor{}, err
+	}
+	return headers.New(headers.Config{Domain: f.Domain})
+}
+
+// The waits of -retries are short: somebody waits for the command.
+const (
+	shortWait   = 200 * time.Millisecond
+	longestWait = 5 * time.Second
+)
+
+// shortRetries makes the interceptor that -retries asks for: so many further
+// attempts for each message, whatever the server says of greylisting and however
+// many messages there are.
+func shortRetries(further int) (core.Interceptor, error) {
+	return retry.New(retry.Config{
+		Attempts: further + 1, InitialInterval: shortWait, MaxInterval: longestWait,
+		GreylistInterval: -1, Budget: retry.Budget{Ratio: -1},
+	})
+}
+
+func makeRetry(fields json.RawMessage, _ io.Writer) (core.Interceptor, error) {
+	var f struct {
+		Attempts int    `json:"attempts"`
+		Initial  period `json:"initial-interval"`
+		Max      period `json:"max-interval"`
+	}
+	if err := readFields(fields, &f); err != nil {
+		return core.Interceptor{}, err
+	}
+	return retry.New(retry.Config{Attempts: f.Attempts, InitialInterval: time.Duration(f.Initial), MaxInterval: time.Duration(f.Max)})
+}
+
+func makeBreaker(fields json.RawMessage, _ io.Writer) (core.Interceptor, error) {
+	var f struct {
+		Failures int    `json:"failures"`
+		Rest     period `json:"rest"`
+	}
+	if err := readFields(fields, &f); err != nil {
+		return core.Interceptor{}, err
+	}
+	return breaker.New(breaker.Config{Failures: f.Failures, Rest: time.Duration(f.Rest)})
+}
+
+func makeRateLimit(fields json.RawMessage, _ io.Writer) (core.Interceptor, error) {
+	var f struct {
+		Messages   rate `json:"messages"`
+		Recipients rate `json:"recipients"`
+		Adaptive   bool `json:"adaptive"`
+	}
+	if err := readFields(fields, &f); err != nil {
+		return core.Interceptor{}, err
+	}
+	if f.Messages.Count == 0 && f.Recipients.Count == 0 {
+		return core.Interceptor{}, errors.New(`it needs "messages" or "recipients", such as "10/s": give them in the file of -config`)
+	}
+	return ratelimit.New(ratelimit.Config{Messages: ratelimit.Rate(f.Messages), Recipients: ratelimit.Rate(f.Recipients), Adaptive: f.Adaptive})
+}
+
+func makeDKIM(fields json.RawMessage, _ io.Writer) (core.Interceptor, error) {
+	var f struct {
+		Domain   string `json:"domain"`
+		Selector string `json:"selector"`
+		KeyFile  string `json:"key-file"`
+	}
+	if err := readFields(fields, &f); err != nil {
+		return core.Interceptor{}, err
+	}
+	if f.Domain == "" || f.Selector == "" || f.KeyFile == "" {
+		return core.Interceptor{}, errors.New(`it needs "domain", "selector" and "key-file": give them in the file of -config`)
+	}
+	key, err := dkim.LoadKey(f.KeyFile)
+	if err != nil {
+		return core.Interceptor{}, err
+	}
+	return dkim.New(dkim.Config{Signatures: []dkim.Signature{{Domain: f.Domain, Selector: f.Selector, Signer: key}}})
+}
+
+func makeDialogue(fields json.RawMessage, w io.Writer) (core.Interceptor, error) {
+	var f struct {
+		Times bool `json:"times"`
+	}
+	if err := readFields(fields, &f); err != nil {
+		return core.Interceptor{}, err
+	}
+	return dialogue.New(dialogue.Config{Writer: w, Times: f.Times})
+}

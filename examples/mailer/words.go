@@ -1,0 +1,90 @@
+package main
+
+import (
+	"encoding/base64"
+	"strings"
+
+	"github.com/postrider/postrider/core"
+)
+
+// words puts what the packages say to programmers into what can be done here.
+// The longer ones come first.
+var words = strings.NewReplacer(
+	"add it to Config.TLS.RootCAs, see LoadAuthorities, or pin it, see PinnedTLS", "add it with -ca FILE",
+	"add the authority to Config.TLS.RootCAs, see LoadAuthorities", "add the authority with -ca FILE",
+	"add the authority to Config.TLS.RootCAs", "add the authority with -ca FILE",
+	"name the server as its certificate does with Config.TLS.ServerName", "put ?servername=NAME behind it",
+	"; Config.TLSPolicy can do without TLS", "; -tls opportunistic does without TLS",
+	", or set Config.TLSPolicy", ", or set -tls",
+	"by Config.TLSPolicy", "without -tls off",
+	"Config.TLSPolicy", "-tls",
+	", or set AllowInsecureAuth", "",
+	"put credentials into Config.Auth, where they stay out of logs", "give credentials with -user and -password-file",
+	"Config.Endpoints", "-endpoints",
+	"Config.Endpoint", "-url",
+	"Config.LocalName", "-helo",
+	"configure another mechanism", "choose another mechanism with -mech",
+	"configure one that the server offers", "choose another with -mech, or leave that out",
+	"put them into Config.Auth, where they stay out of logs", "give them with -user and -password-file",
+	"parse it with net/mail first", "give the address alone",
+	"if the recipients are known from elsewhere, fill in a core.Message", "add some, or give -from and -to instead of -header-envelope",
+	"set Message.To, with core.Recipients for example", "give -to ADDRESS",
+	"replace it in a single step, by a rename", "write the password or the token into it",
+	"call StartTLS first, ", "",
+)
+
+// redactor removes credentials from text.
+type redactor struct {
+	secrets func() []string // in a function, where nothing prints them
+}
+
+// newRedactor returns one for a user's password or token.
+func newRedactor(user, secret string) redactor {
+	b := base64.StdEncoding.EncodeToString
+	list := []string{
+		secret, b([]byte(secret)),
+		b([]byte("\x00" + user + "\x00" + secret)), b([]byte(user + "\x00" + user + "\x00" + secret)), // RFC 4616 §2
+	}
+	return redactor{func() []string { return list }}
+}
+
+func (r redactor) redact(text string) string {
+	if r.secrets == nil {
+		return text
+	}
+	for _, secret := range r.secrets() {
+		if len(secret) >= 4 { // shorter ones occur by chance
+			text = strings.ReplaceAll(text, secret, "[redacted]")
+		}
+	}
+	return text
+}
+
+// replyText returns what a server wrote, fit to be shown: without its codes and
+// without what it repeats of the credentials.
+func (r redactor) replyText(reply core.Reply) string {
+	lines := strings.Split(r.redact(reply.Text), "\n")
+	if enhanced := reply.Enhanced.String(); enhanced != "" {
+		for i, line := range lines {
+			lines[i] = strings.TrimPrefix(strings.TrimPrefix(line, enhanced), " ")
+		}
+	}
+	_, text, _ := strings.Cut(core.Reply{Code: reply.Code, Text: strings.Join(lines, "\n")}.String(), " ")
+	return text
+}
+
+// errorText returns cause, reply and hint of an error, fit to be shown.
+func (r redactor) errorText(e *core.Error) string {
+	var parts []string
+	if e.Err != nil {
+		parts = append(parts, words.Replace(r.redact(e.Err.Error())))
+	}
+	if text := r.replyText(e.Reply); e.Code() != 0 && text != "" {
+		parts = append(parts, text)
+	}
+	text := strings.Join(parts, ": ")
+	if e.Hint != "" {
+		text += " (" + words.Replace(r.redact(e.Hint)) + ")"
+	}
+	return oneLine(text)
+}

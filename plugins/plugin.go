@@ -1,0 +1,213 @@
+package plugins
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/postrider/postrider/core"
+	"github.com/postrider/postrider/plugins/internal/remote"
+	"github.com/postrider/postrider/plugins/internal/wire"
+)
+
+// Error is a failure of a plugin: which one, and what happened. In what a plugin's
+// mechanism returns it is the cause of a temporary [*core.Error].
+type Error = remote.Error
+
+// Why a plugin failed, for [errors.Is].
+var (
+	// ErrDown: there is no process just now. The call was not made.
+	ErrDown = errors.New("it is not running")
+	// ErrEnded: the process ended during the call.
+	ErrEnded = errors.New("its process ended")
+	// ErrLate: there was no answer in time.
+	ErrLate = errors.New("no answer in time")
+	// ErrBroken: what it says is not what the protocol has.
+	ErrBroken = errors.New("it breaks the protocol")
+)
+
+// Plugin is a plugin that was started. It is safe for concurrent use.
+type Plugin struct {
+	config  Config
+	name    string
+	about   *wire.Description
+	folder  *folder
+	lines   *lineLog
+	current atomic.Pointer[generation] // nil while it is down
+
+	suspected chan struct{}
+	enabled   chan struct{}
+	life      context.Context // ends with Close
+	end       context.CancelFunc
+	closing   sync.Once
+	ask       context.Context // how long a process has to end, from the end of life
+	closed    chan struct{}
+	err       error // of closing, from when closed is closed
+
+	generations int // of the goroutine that starts them
+
+	mu     sync.Mutex
+	status Status
+}
+
+// Start verifies and starts a plugin, and returns when that can be used. ctx is for
+// that; afterwards the plugin runs until Close.
+//
+// The error is a [*core.Error] of the stage config. It is temporary if the plugin
+// did not serve in time, or its process ended, and local otherwise: the
+// configuration, or the binary, has to be changed first. Nothing is left running
+// then.
+func Start(ctx context.Context, config Config) (*Plugin, error) {
+	config, err := config.settings()
+	if err != nil {
+		return nil, err
+	}
+	p := &Plugin{
+		config: config, name: config.label(),
+		suspected: make(chan struct{}, 1), enabled: make(chan struct{}, 1),
+		closed: make(chan struct{}),
+	}
+	p.life, p.end = context.WithCancel(context.Background())
+	p.lines = newLineLog(config.Log.With("plugin", p.name))
+	if p.folder, err = newFolder(config.RuntimeDir); err != nil {
+		return nil, configError(p.name, err, "Config.RuntimeDir must be a folder in which the host may write")
+	}
+	g, err := p.first(ctx)
+	if err != nil {
+		return nil, p.startError(ctx, errors.Join(err, p.folder.remove()))
+	}
+	p.about = g.about
+	p.ready(g)
+	go p.supervise(g)
+	return p, nil
+}
+
+// first makes the copy of the binary, and the first process of it.
+func (p *Plugin) first(ctx context.Context) (*generation, error) {
+	if err := copyBinary(&p.config, p.folder.binary()); err != nil {
+		return nil, err
+	}
+	p.set(Status{State: Starting})
+	g, err := p.launch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if p.config.Name != "" && g.about.Name != p.config.Name {
+		err := fmt.Errorf("%w: it calls itself %s, and not %s", ErrBroken, g.about.Name, p.config.Name)
+		return nil, errors.Join(err, g.kill(nil))
+	}
+	return g, nil
+}
+
+// startError is the error of Start.
+func (p *Plugin) startError(ctx context.Context, err error) error {
+	e := configError(p.name, err, "")
+	switch {
+	case ctx.Err() != nil:
+		e.Class = core.Temporary
+		e.Err = &Error{Plugin: p.name, Err: fmt.Errorf("while it was started: %w", ctx.Err())}
+	case errors.Is(err, ErrLate), errors.Is(err, ErrEnded):
+		e.Class, e.Hint = core.Temporary, "see what the plugin logs"
+	}
+	return e
+}
+
+// About is what a plugin says of itself.
+type About struct {
+	// Name and Version are its own.
+	Name, Version string
+	// Mechanisms are the names of its mechanisms, and Signers those of its keys, in
+	// alphabetical order.
+	Mechanisms, Signers []string
+}
+
+// About returns what the plugin says of itself.
+func (p *Plugin) About() About {
+	return About{
+		Name: p.about.Name, Version: p.about.Version,
+		Mechanisms: slices.Sorted(maps.Keys(p.about.Mechanisms)), Signers: slices.Sorted(maps.Keys(p.about.Signers)),
+	}
+}
+
+// String names the plugin.
+func (p *Plugin) String() string { return "plugin " + p.name }
+
+// GoString is String, for %#v.
+func (p *Plugin) GoString() string { return p.String() }
+
+// Mechanism returns a mechanism of the plugin. It may be used as long as the plugin
+// is not closed, over all restarts.
+//
+// It has what the mechanism in the plugin has: KeepsSecret, Check, CheckPeer,
+// Expires, Refused. A failure of the plugin is a [*core.Error] of the stage auth,
+// temporary, that holds an [*Error]; no AUTH is tried twice because of it, and no
+// other mechanism chosen. What the mechanism itself returns as an error keeps its
+// class, its hint, and of its kinds those of package core.
+//
+// Each step of an AUTH costs one round trip to the plugin. An authentication that is
+// dropped ends in the plugin when it is garbage here.
+//
+// The error says that the plugin has no such mechanism.
+func (p *Plugin) Mechanism(name string) (core.Mechanism, error) {
+	about, ok := p.about.Mechanisms[name]
+	if !ok {
+		return nil, configError(p.name, fmt.Errorf("it has no mechanism %.70q", name), "it has: "+strings.Join(p.About().Mechanisms, " "))
+	}
+	return remote.NewMechanism(link{p}, name, about), nil
+}
+
+// Signer returns a key of the plugin. It may be used as long as the plugin is not
+// closed, over all restarts. It signs with RSA, ECDSA and Ed25519, a digest of
+// SHA-1 or SHA-2, and takes no random octets from its caller.
+//
+// A failure of the plugin is a [*core.Error] of the stage content, temporary, that
+// holds an [*Error]. The error of Signer itself says that the plugin has no such
+// key.
+func (p *Plugin) Signer(id string) (crypto.Signer, error) {
+	public, ok := p.about.Signers[id]
+	if !ok {
+		return nil, configError(p.name, fmt.Errorf("it has no signer %.70q", id), "it has: "+strings.Join(p.About().Signers, " "))
+	}
+	return remote.NewSigner(link{p}, id, public), nil
+}
+
+// Close ends the plugin: what is being asked may still be answered until ctx ends,
+// or for Config.StopTimeout if ctx has no deadline. Then the process is killed. It
+// returns when the process is gone, and says whether it had to be killed. To call
+// it again waits for the same.
+func (p *Plugin) Close(ctx context.Context) error {
+	p.closing.Do(func() {
+		p.ask = ctx
+		p.end()
+	})
+	<-p.closed
+	return p.err
+}
+
+// link is the way to the process that there is.
+type link struct{ plugin *Plugin }
+
+// Call implements remote.Link.
+func (l link) Call() (remote.Call, error) {
+	if g := l.plugin.current.Load(); g != nil {
+		return g, nil
+	}
+	s := l.plugin.Status()
+	if s.Err == nil {
+		return nil, fmt.Errorf("%w: %v", ErrDown, s.State)
+	}
+	return nil, fmt.Errorf("%w: %v, because of this: %w", ErrDown, s.State, s.Err)
+}
+
+// Plugin implements remote.Link.
+func (l link) Plugin() string { return l.plugin.name }
+
+// Timeout implements remote.Link.
+func (l link) Timeout() time.Duration { return l.plugin.config.CallTimeout }
