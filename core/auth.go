@@ -90,6 +90,9 @@ func (s *Session) runMechanism(ctx context.Context, m Mechanism) (other Mechanis
 	if err := run.within(a.Done); err != nil {
 		// The server did not prove who it is: nothing may be sent to it.
 		e := &Error{Stage: StageAuth, Class: Permanent, Err: fmt.Errorf("%s: the server was not authenticated: %w", m.Name(), run.redact(err))}
+		if this, ok := errors.AsType[*Error](err); ok {
+			e.Class = this.Class // it has no answer, say
+		}
 		s.conn.kill(e)
 		return nil, e
 	}
@@ -107,9 +110,9 @@ type authRun struct {
 	s       *Session
 	ctx     context.Context
 	name    string
-	initial []byte   // the initial response, if it did not fit the AUTH command
-	waiting bool     // initial is waiting for the first challenge
-	secrets [][]byte // everything that was sent, as it is and in base64
+	initial []byte  // the initial response, if it did not fit the AUTH command
+	waiting bool    // initial is waiting for the first challenge
+	shown   []shown // everything that was sent, as it is and in base64
 }
 
 // begin sends AUTH.
@@ -170,7 +173,7 @@ func (r *authRun) respond(response []byte) (Reply, error) {
 // send sends a command that carries octets of the credentials, or none.
 func (r *authRun) send(c Command, octets []byte) (Reply, error) {
 	c.stage, c.timeout = StageAuth, r.s.config.Timeouts.Auth
-	c.secret = &secret{octets: octets, parts: &r.secrets}
+	c.secret = &secret{octets: octets, shown: &r.shown}
 	reply, err := r.s.command(r.ctx, c)
 	if e, ok := errors.AsType[*Error](err); ok {
 		e.Reply = c.secret.redact(e.Reply)
@@ -247,11 +250,11 @@ func (r *authRun) gaveUp(err error) error {
 		return &Error{Stage: StageAuth, Class: Temporary, Err: fmt.Errorf("%s: %w", r.name, contextError(r.ctx))}
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
-		shown := *e
+		own := *e
 		if e.Err != nil {
-			shown.Err = r.redact(e.Err)
+			own.Err = r.redact(e.Err)
 		}
-		return &shown
+		return &own
 	}
 	return &Error{Stage: StageAuth, Class: ClassOf(err), Err: fmt.Errorf("%s: %w", r.name, r.redact(err))}
 }
@@ -260,11 +263,11 @@ func (r *authRun) gaveUp(err error) error {
 // credentials.
 func (r *authRun) redact(err error) error {
 	text := err.Error()
-	shown := (&secret{parts: &r.secrets}).redact(Reply{Text: text}).Text
-	if shown == text {
+	safe := (&secret{shown: &r.shown}).redact(Reply{Text: text}).Text
+	if safe == text {
 		return err
 	}
-	return &redactedError{shown, func(target error) bool { return errors.Is(err, target) }}
+	return &redactedError{safe, func(target error) bool { return errors.Is(err, target) }}
 }
 
 // redactedError is an error whose own text must not be seen. What it wraps is
@@ -280,11 +283,11 @@ func (e *redactedError) Is(target error) bool { return e.is(target) }
 // encode returns a response in base64 and remembers both forms.
 func (r *authRun) encode(response []byte) []byte {
 	encoded := base64.StdEncoding.AppendEncode(nil, response)
-	r.secrets = append(r.secrets, encoded, response)
+	r.shown = append(r.shown, shown{string(encoded), true}, shown{string(response), false})
 	// What a server may repeat alone: PLAIN's parts, and OAuth's token, which
 	// stands behind "auth=Bearer ".
 	for part := range bytes.FieldsFuncSeq(response, func(c rune) bool { return c < ' ' }) {
-		r.secrets = append(r.secrets, part, part[bytes.LastIndexByte(part, ' ')+1:])
+		r.shown = append(r.shown, shown{string(part), false}, shown{string(part[bytes.LastIndexByte(part, ' ')+1:]), false})
 	}
 	return encoded
 }

@@ -49,8 +49,14 @@ type Command struct {
 // secret is what AUTH and the responses to its challenges carry. It is kept
 // behind a pointer so that printing a Command, however deeply, does not show it.
 type secret struct {
-	octets []byte    // in base64; nil if the command has none
-	parts  *[][]byte // what a server might repeat of the credentials
+	octets []byte   // in base64; nil if the command has none
+	shown  *[]shown // what a server might repeat of the credentials
+}
+
+// shown is octets that were shown to a server.
+type shown struct {
+	octets  string
+	encoded bool // they are base64, which occurs nowhere by chance
 }
 
 // redact removes from a server's text what it repeats of the credentials.
@@ -59,13 +65,13 @@ func (s *secret) redact(reply Reply) Reply {
 		reply.Text = redacted // a challenge is part of the secret
 		return reply
 	}
-	for _, p := range *s.parts {
-		if len(p) >= 4 { // shorter ones occur by chance
-			reply.Text = strings.ReplaceAll(reply.Text, string(p), redacted)
+	for _, p := range *s.shown {
+		if len(p.octets) >= 4 { // shorter ones occur by chance
+			reply.Text = strings.ReplaceAll(reply.Text, p.octets, redacted)
 		}
 	}
-	for _, p := range *s.parts {
-		reply.Text = withoutPieces(reply.Text, string(p))
+	for _, p := range *s.shown {
+		reply.Text = withoutPieces(reply.Text, p)
 	}
 	return reply
 }
@@ -74,14 +80,18 @@ func (s *secret) redact(reply Reply) Reply {
 // one: what servers quote of a command they may cut.
 const leastPiece = 8
 
-// withoutPieces removes from text what it has of secret, in pieces.
-func withoutPieces(text, secret string) string {
+// withoutPieces removes from text what it has of the credentials, in pieces: any
+// of base64, and beginnings of the rest, of which a piece may be a common word.
+func withoutPieces(text string, p shown) string {
+	isPiece := func(s string) bool {
+		return strings.HasPrefix(p.octets, s) || p.encoded && strings.Contains(p.octets, s)
+	}
 	for i := 0; i+leastPiece <= len(text); i++ {
 		n := leastPiece
-		if !strings.Contains(secret, text[i:i+n]) {
+		if !isPiece(text[i : i+n]) {
 			continue
 		}
-		for i+n < len(text) && strings.Contains(secret, text[i:i+n+1]) {
+		for i+n < len(text) && isPiece(text[i:i+n+1]) {
 			n++
 		}
 		text = text[:i] + redacted + text[i+n:]

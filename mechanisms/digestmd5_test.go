@@ -207,11 +207,11 @@ func TestDigestMD5_dialogue(t *testing.T) {
 		{"RFC 2831 §2.1.3 an empty one", challenge + response + "S: 334\nC: *\nS: 501 ok", core.ErrProtocol, core.Temporary},
 		{"success without rspauth closes the session", challenge + response + "S: 235 ok\nHANG", nil, core.Permanent},
 		{"success without a challenge closes the session", "S: 235 ok\nHANG", nil, core.Permanent},
-		{"a challenge too many", challenge + response + "S: 334 " + in(good) + "\nC:\nS: 334\nC: *\nS: 501 ok", nil, core.Local},
+		{"a challenge too many", challenge + response + "S: 334 " + in(good) + "\nC:\nS: 334\nC: *\nS: 501 ok", core.ErrProtocol, core.Temporary},
 		{"a malformed challenge is cancelled", "S: 334 " + in("hello") + "\nC: *\nS: 501 ok", core.ErrProtocol, core.Temporary},
 		{"a server that hashes UTF-8, against RFC 2831 §2.1.2.1", challenge + response + "S: 535 no\n" + again + "S: 334 " + in("rspauth=f00a668cce162a14687f3f01d30822f9") + "\nC:\nS: 235 ok", nil, 0},
 		{"a refusal of both", challenge + response + "S: 535 no\n" + again + "S: 535 no", core.ErrCredentials, core.Permanent},
-		{"a refusal for now", challenge + response + "S: 454 no", core.ErrAuthentication, core.Temporary},
+		{"a temporary refusal", challenge + response + "S: 454 no", core.ErrAuthentication, core.Temporary},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
 			script := smtptest.NewScript(t, "S: 220 hi\nC: EHLO client.example\nS: 250-mx.example\nS: 250 AUTH DIGEST-MD5\nC: AUTH DIGEST-MD5\n"+tt.dialogue, smtptest.Options{})

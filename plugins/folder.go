@@ -11,7 +11,7 @@ import (
 
 const (
 	folderPrefix = "postrider-"
-	lockName     = "lock"
+	lockName     = "plugin.lock"
 	binaryName   = "plugin"
 )
 

@@ -202,7 +202,7 @@ func TestStart_sweepsWhatIsLeft(t *testing.T) {
 		if folder == other {
 			continue
 		}
-		if err := os.WriteFile(filepath.Join(folder, "lock"), nil, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, "plugin.lock"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -28,7 +28,7 @@ func faults() (list []fault) {
 		isFault := func(err error) bool { return errors.Is(err, errFault) }
 		list = append(list,
 			fault{kind, "fails for good", func(func() error) error { return errFault }, "refused", isFault},
-			fault{kind, "fails for now", func(func() error) error {
+			fault{kind, "fails with a temporary error", func(func() error) error {
 				return &core.Error{Stage: core.StagePolicy, Class: core.Temporary, Err: errFault}
 			}, "deferred", isFault},
 			fault{kind, "panics", func(func() error) error { panic(errFault) }, "refused", func(err error) bool {
