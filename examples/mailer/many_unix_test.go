@@ -52,8 +52,8 @@ func start(t *testing.T, args ...string) *running {
 }
 
 // end waits for the end of the run, and returns the names of the files by the
-// outcome of the message, and the most memory that was resident, in KiB on Linux.
-func (r *running) end(t *testing.T) (files map[string][]string, memory int64) {
+// outcome of the message.
+func (r *running) end(t *testing.T) (files map[string][]string) {
 	t.Helper()
 	_ = r.cmd.Wait() // the status is looked at by the test
 	files = map[string][]string{}
@@ -64,27 +64,7 @@ func (r *running) end(t *testing.T) (files map[string][]string, memory int64) {
 		}
 		files[one.Outcome] = append(files[one.Outcome], one.File)
 	}
-	usage, _ := r.cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	return files, int64(usage.Maxrss)
-}
-
-// Ten thousand files from a folder: all arrive, over one session, and memory
-// does not grow with their number.
-func TestMany_memoryIsFlat(t *testing.T) {
-	var used [2]int64
-	for i, n := range []int{100, 10_000} {
-		s := smtptest.NewServer(t, smtptest.ServerOptions{})
-		r := start(t, to(s.URL(), append([]string{"-depth", "16"}, outbox(t, n)...)...)...)
-		var files map[string][]string
-		files, used[i] = r.end(t)
-		if len(files[delivered]) != n || len(s.Messages()) != n {
-			t.Fatalf("%d messages arrived, %s", len(s.Messages()), &r.stderr)
-		}
-	}
-	// The arguments, and the garbage between two collections, are some megabytes.
-	if used[1] > used[0]+(16<<10) {
-		t.Errorf("%d KiB for 100 messages, %d KiB for 10,000", used[0], used[1])
-	}
+	return files
 }
 
 // An interrupt ends the run; what was sent and what was not is told, and when the
@@ -109,7 +89,7 @@ func TestMany_interruptLosesAndDoublesNothing(t *testing.T) {
 		r := start(t, args(files)...)
 		process.Store(r.cmd.Process)
 		close(started)
-		first, _ := r.end(t)
+		first := r.end(t)
 		if status := r.cmd.ProcessState.ExitCode(); status != 75 || !strings.Contains(r.stderr.String(), "interrupted") {
 			t.Errorf("status %d, %s", status, &r.stderr)
 		}
@@ -117,7 +97,7 @@ func TestMany_interruptLosesAndDoublesNothing(t *testing.T) {
 			t.Errorf("delivered %d, not %d, unknown %d", len(first[delivered]), len(first[notDelivered]), len(first[inDoubt]))
 		}
 		r = start(t, args(first[notDelivered])...)
-		if rest, _ := r.end(t); len(rest[delivered]) != len(first[notDelivered]) {
+		if rest := r.end(t); len(rest[delivered]) != len(first[notDelivered]) {
 			t.Errorf("of the rest, %d of %d were delivered: %s", len(rest[delivered]), len(first[notDelivered]), &r.stderr)
 		}
 		seen := map[string]int{}
@@ -147,7 +127,7 @@ func TestMany_interruptOfAConnection(t *testing.T) {
 	if err := r.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	files, _ := r.end(t)
+	files := r.end(t)
 	if len(files[notDelivered]) != 2 || r.cmd.ProcessState.ExitCode() != 75 {
 		t.Errorf("got %v, %s", files, &r.stderr)
 	}
@@ -168,7 +148,7 @@ func TestMany_secondInterrupt(t *testing.T) {
 	r := start(t, to(s.URL(), file(t, mail))...)
 	process.Store(r.cmd.Process)
 	close(started)
-	files, _ := r.end(t)
+	files := r.end(t)
 	if len(files[inDoubt]) != 1 || r.cmd.ProcessState.ExitCode() != 76 {
 		t.Errorf("got %v, status %d", files, r.cmd.ProcessState.ExitCode())
 	}
@@ -215,7 +195,7 @@ func TestMany_pipe(t *testing.T) {
 	if err := os.WriteFile(name, []byte(mail), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	files, _ := r.end(t)
+	files := r.end(t)
 	if len(files[delivered]) != 1 || string(s.Messages()[0].Content) != mail {
 		t.Errorf("got %v, %s", files, &r.stderr)
 	}
