@@ -96,17 +96,26 @@ func pinOf(c *x509.Certificate) *PinError {
 func readPins(kind string, list []string) ([][sha256.Size]byte, error) {
 	var pins [][sha256.Size]byte
 	for _, text := range list {
-		digits := strings.TrimSpace(text)
-		digits = strings.TrimPrefix(strings.TrimPrefix(digits, "sha256//"), "sha256/")
-		hash, err := hex.DecodeString(strings.ReplaceAll(digits, ":", ""))
-		if err != nil {
-			hash, err = base64.StdEncoding.DecodeString(digits)
-		}
-		if err != nil || len(hash) != sha256.Size {
+		hash, ok := readHash(strings.TrimSpace(text))
+		if !ok {
 			return nil, fmt.Errorf("pinned %s %q is no SHA-256: write its 32 octets in hexadecimal or base64", kind, text)
 		}
-		pin := [sha256.Size]byte(hash)
-		pins = append(pins, pin)
+		pins = append(pins, hash)
 	}
 	return pins, nil
+}
+
+// readHash reads a hash. Base64 may begin with a slash itself, so it is the
+// number of octets that tells what belongs to a prefix.
+func readHash(text string) (hash [sha256.Size]byte, ok bool) {
+	if octets, err := hex.DecodeString(strings.ReplaceAll(text, ":", "")); err == nil && len(octets) == sha256.Size {
+		return [sha256.Size]byte(octets), true
+	}
+	for _, prefix := range []string{"", "sha256/", "sha256//"} {
+		digits, found := strings.CutPrefix(text, prefix)
+		if octets, err := base64.StdEncoding.DecodeString(digits); found && err == nil && len(octets) == sha256.Size {
+			return [sha256.Size]byte(octets), true
+		}
+	}
+	return hash, false
 }

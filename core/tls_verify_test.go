@@ -178,6 +178,11 @@ func TestPinnedTLS_forms(t *testing.T) {
 		server, receipt, err := tryTLS(t, tlsKinds["implicit TLS"], self.server(), pin(t, core.Pins{Certificates: []string{"sha256/" + strings.Repeat("A", 43) + "=", text}}))
 		accepts(t, server, receipt, err, "", "")
 	}
+	// In base64 it begins with a slash.
+	const slash = "/iUNKGrSw8Lj66N/mjBQEF8i+hTFwQTX2EF7+GPqEFo="
+	if _, err := core.PinnedTLS(nil, core.Pins{Certificates: []string{slash, "sha256/" + slash, "sha256//" + slash}}); err != nil {
+		t.Error(err)
+	}
 	for says, pins := range map[string]core.Pins{
 		"no certificate is pinned":       {},
 		`pinned certificate "abcd" is`:   {Certificates: []string{"abcd"}},
