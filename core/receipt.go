@@ -147,16 +147,34 @@ func (r *RecipientResult) settle(o Outcome, reply Reply, err error) {
 
 // fail gives a recipient the outcome that an error means.
 func (r *RecipientResult) fail(err error) {
-	o := Refused
-	if ClassOf(err) == Temporary {
-		o = Deferred
-	}
-	if errors.Is(err, ErrUnknownOutcome) {
-		o = Unknown
-	}
 	var reply Reply
 	if e, ok := errors.AsType[*Error](err); ok {
 		reply = e.Reply
 	}
-	r.settle(o, reply, err)
+	r.settle(outcomeOf(err), reply, err)
+}
+
+// outcomeOf returns the outcome that an error means.
+func outcomeOf(err error) Outcome {
+	switch {
+	case errors.Is(err, ErrUnknownOutcome):
+		return Unknown
+	case ClassOf(err) == Temporary:
+		return Deferred
+	}
+	return Refused
+}
+
+// After returns the outcome and the reason for it, as an interceptor has them
+// when its next has returned err. A recipient whom an interceptor behind it kept
+// from being tried is Pending still: err will decide then, when all interceptors
+// have returned.
+func (r *RecipientResult) After(err error) (Outcome, error) {
+	if r.Outcome != Pending {
+		return r.Outcome, r.Err
+	}
+	if err == nil {
+		err = ErrNextSkipped
+	}
+	return outcomeOf(err), err
 }

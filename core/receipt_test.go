@@ -149,3 +149,24 @@ func TestDeliveryError(t *testing.T) {
 		t.Errorf("kinds of %v", err)
 	}
 }
+
+func TestRecipientResult_After(t *testing.T) {
+	temporary, unknown := &Error{Class: Temporary}, &Error{Class: Temporary, Err: ErrUnknownOutcome}
+	settled := errors.New("settled")
+	for rule, tt := range map[string]struct {
+		result RecipientResult
+		err    error
+		want   Outcome
+		why    error
+	}{
+		"one that is settled stays so":    {RecipientResult{Outcome: Refused, Err: settled}, temporary, Refused, settled},
+		"a temporary error defers":        {RecipientResult{}, temporary, Deferred, temporary},
+		"one about the outcome leaves it": {RecipientResult{}, unknown, Unknown, unknown},
+		"any other refuses":               {RecipientResult{}, settled, Refused, settled},
+		"next was not called":             {RecipientResult{}, nil, Refused, ErrNextSkipped},
+	} {
+		if got, why := tt.result.After(tt.err); got != tt.want || why != tt.why {
+			t.Errorf("%s: %v, %v", rule, got, why)
+		}
+	}
+}

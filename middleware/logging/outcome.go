@@ -22,31 +22,12 @@ var gravity = [core.Unknown + 1]int{core.Accepted: 1, core.Deferred: 2, core.Ref
 
 // add counts one recipient. err is what the work returned.
 func (t *tally) add(r *core.RecipientResult, err error) {
-	outcome, why := settled(r, err)
+	outcome, why := r.After(err)
 	t.total++
 	t.outcomes[outcome]++
 	if gravity[outcome] > gravity[t.outcome] {
 		t.worst, t.outcome, t.err = r, outcome, why
 	}
-}
-
-// settled returns the outcome of a recipient and the reason for it. One whom an
-// interceptor kept from being tried is pending still: what the work returned
-// will decide, when all interceptors have returned.
-func settled(r *core.RecipientResult, err error) (core.Outcome, error) {
-	if r.Outcome != core.Pending {
-		return r.Outcome, r.Err
-	}
-	if err == nil {
-		err = core.ErrNextSkipped
-	}
-	switch {
-	case errors.Is(err, core.ErrUnknownOutcome):
-		return core.Unknown, err
-	case core.ClassOf(err) == core.Temporary:
-		return core.Deferred, err
-	}
-	return core.Refused, err
 }
 
 // level returns the highest level of the outcomes.

@@ -85,7 +85,7 @@ const maxRecipientEvents = 50
 func (t *observer) recipientEvents(span trace.Span, a *core.Attempt, err error) {
 	events := 0
 	for _, i := range a.Recipients() {
-		outcome, why := settled(&a.Results()[i], err)
+		outcome, why := a.Results()[i].After(err)
 		if outcome == core.Accepted || events == maxRecipientEvents {
 			continue
 		}

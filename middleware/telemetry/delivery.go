@@ -89,7 +89,7 @@ func (t *observer) countRecipients(ctx context.Context, s *server, results []cor
 	}
 	counts := make(map[cause]int64)
 	for i := range results {
-		if outcome, why := settled(&results[i], err); outcome != core.Accepted {
+		if outcome, why := results[i].After(err); outcome != core.Accepted {
 			counts[cause{outcome, explain(why, core.StagePolicy).kind}]++
 		}
 	}

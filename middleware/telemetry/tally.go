@@ -1,8 +1,6 @@
 package telemetry
 
 import (
-	"errors"
-
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/postrider/postrider/core"
@@ -20,31 +18,12 @@ type tally struct {
 
 // add counts one recipient. err is what the work returned.
 func (c *tally) add(r *core.RecipientResult, err error) {
-	outcome, why := settled(r, err)
+	outcome, why := r.After(err)
 	c.total++
 	c.outcomes[outcome]++
 	if outcome == core.Unknown && c.outcomes[outcome] == 1 || c.reason == nil {
 		c.reason = why
 	}
-}
-
-// settled returns the outcome of a recipient and the reason for it. One whom an
-// interceptor kept from being tried is pending still: what the work returned
-// will decide, when all interceptors have returned.
-func settled(r *core.RecipientResult, err error) (core.Outcome, error) {
-	if r.Outcome != core.Pending {
-		return r.Outcome, r.Err
-	}
-	if err == nil {
-		err = core.ErrNextSkipped
-	}
-	switch {
-	case errors.Is(err, core.ErrUnknownOutcome):
-		return core.Unknown, err
-	case core.ClassOf(err) == core.Temporary:
-		return core.Deferred, err
-	}
-	return core.Refused, err
 }
 
 // appendCounts appends the counts.
