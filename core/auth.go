@@ -49,16 +49,13 @@ func (s *Session) authenticate(ctx context.Context, m Mechanism) error {
 	if s.peer.Mechanism != "" {
 		return localError(StageAuth, fmt.Errorf("the session is authenticated already, by %s", s.peer.Mechanism), "open another session for another identity")
 	}
-	other, err := s.runMechanism(ctx, m)
-	if other != nil {
-		_, err = s.runMechanism(ctx, other)
-	}
-	return err
+	return s.runMechanism(ctx, m, true)
 }
 
-// runMechanism runs one mechanism once: RFC 4954 §4, for all mechanisms. It
-// returns the one with which to try once more after a refusal, if there is one.
-func (s *Session) runMechanism(ctx context.Context, m Mechanism) (other Mechanism, err error) {
+// runMechanism runs one mechanism: RFC 4954 §4, for all mechanisms. If again is set
+// it does so once more after a refusal, with the credentials that the mechanism
+// has in place of the refused ones.
+func (s *Session) runMechanism(ctx context.Context, m Mechanism, again bool) (err error) {
 	defer contain(fmt.Sprintf("mechanism %s", m.Name()), &err)
 	run := authRun{s: s, ctx: ctx, name: m.Name()}
 	var a Authentication
@@ -68,24 +65,29 @@ func (s *Session) runMechanism(ctx context.Context, m Mechanism) (other Mechanis
 		return err
 	})
 	if err != nil {
-		return nil, run.gaveUp(err)
+		return run.gaveUp(err)
 	}
 	if a == nil {
-		return nil, localError(StageAuth, fmt.Errorf("mechanism %s started nothing", m.Name()), "Start returns an Authentication or an error")
+		return localError(StageAuth, fmt.Errorf("mechanism %s started nothing", m.Name()), "Start returns an Authentication or an error")
 	}
+	defer endAuthentication(a)
 	var reply Reply
 	reply, err = run.begin(initial)
 	for challenges := 0; err == nil && reply.Code == 334; challenges++ {
 		if challenges == maxChallenges {
-			return nil, run.cancel(fmt.Errorf("%w: it sent more than %d challenges", ErrProtocol, maxChallenges))
+			return run.cancel(fmt.Errorf("%w: it sent more than %d challenges", ErrProtocol, maxChallenges))
 		}
 		reply, err = run.answer(a, reply)
 	}
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case !reply.Positive():
-		return run.refused(m, a, reply)
+		other, err := run.refused(m, a, reply)
+		if other != nil && again {
+			return s.runMechanism(ctx, other, false)
+		}
+		return err
 	}
 	if err := run.within(a.Done); err != nil {
 		// The server did not prove who it is: nothing may be sent to it.
@@ -94,7 +96,7 @@ func (s *Session) runMechanism(ctx context.Context, m Mechanism) (other Mechanis
 			e.Class = this.Class // it has no answer, say
 		}
 		s.conn.kill(e)
-		return nil, e
+		return e
 	}
 	if e, ok := a.(Expirer); ok {
 		s.expires = e.Expires()
@@ -102,7 +104,7 @@ func (s *Session) runMechanism(ctx context.Context, m Mechanism) (other Mechanis
 	peer := *s.peer
 	peer.Mechanism = m.Name()
 	s.peer = &peer
-	return nil, nil
+	return nil
 }
 
 // authRun is one AUTH command and what follows it.

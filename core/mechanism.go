@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 )
@@ -25,7 +26,9 @@ type Mechanism interface {
 }
 
 // Authentication is one run of a [Mechanism]. It is used by one goroutine and
-// for one AUTH command.
+// for one AUTH command. One that holds something, a stream to another process say,
+// implements [io.Closer]: Close is called once, when AUTH is over whatever came of
+// it, and when that has run to which Refused led.
 type Authentication interface {
 	// Next answers a challenge of the server. An error cancels the
 	// authentication.
@@ -77,6 +80,13 @@ type RefusalHandler interface {
 	// mechanism with other credentials: if the refusal is for good and the
 	// session lives, that is run once then, and nothing after it.
 	Refused(ctx context.Context, refusal *Error) (other Mechanism)
+}
+
+// endAuthentication has an authentication let go of what it holds.
+func endAuthentication(a Authentication) {
+	if c, ok := a.(io.Closer); ok {
+		_ = c.Close() // AUTH has its outcome
+	}
 }
 
 func keepsSecret(m Mechanism) bool {

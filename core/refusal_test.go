@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,11 +68,13 @@ type fresh struct {
 	other   core.Mechanism // instead of itself
 	starts  int
 	heard   []int
+	steps   []string
 }
 
 func (*fresh) Name() string { return "X-FRESH" }
 func (f *fresh) Start(context.Context, *core.Peer) (core.Authentication, []byte, error) {
 	f.starts++
+	f.steps = append(f.steps, "start")
 	return freshRun{f}, []byte(f.secrets[f.starts-1]), nil
 }
 
@@ -79,6 +82,10 @@ type freshRun struct{ of *fresh }
 
 func (freshRun) Next(context.Context, []byte) ([]byte, error) { return nil, errors.New("no") }
 func (freshRun) Done(context.Context) error                   { return nil }
+func (r freshRun) Close() error {
+	r.of.steps = append(r.of.steps, "close")
+	return nil
+}
 func (r freshRun) Refused(_ context.Context, refusal *core.Error) core.Mechanism {
 	r.of.heard = append(r.of.heard, refusal.Code())
 	refusal.Err = fmt.Errorf("%w: %s has expired", refusal.Err, r.of.secrets[r.of.starts-1])
@@ -119,6 +126,10 @@ func TestAuth_aMechanismWithOtherCredentialsIsRunOnceMore(t *testing.T) {
 			}
 			if f.starts != tt.starts {
 				t.Errorf("it was started %d times, want %d", f.starts, tt.starts)
+			}
+			// What the first run holds may be what the second one needs.
+			if want := append(slices.Repeat([]string{"start"}, tt.starts), slices.Repeat([]string{"close"}, tt.starts)...); !slices.Equal(f.steps, want) {
+				t.Errorf("the runs were %v, want %v", f.steps, want)
 			}
 			if err == nil || errors.Is(err, core.ErrDisconnected) {
 				return // it is not told of a 421

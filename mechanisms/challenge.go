@@ -98,6 +98,12 @@ func (w *withholding) Expires() time.Time {
 	return expires(a)
 }
 
+// Close ends the mechanism's run.
+func (w *withholding) Close() error {
+	a, _ := w.run()
+	return end(a)
+}
+
 // Refused says what the mechanism's run says.
 func (w *withholding) Refused(ctx context.Context, refusal *core.Error) core.Mechanism {
 	a, _ := w.run()

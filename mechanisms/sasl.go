@@ -109,7 +109,7 @@ func (k keeping) CheckPeer(peer *core.Peer) error { return checkPeer(k.Mechanism
 //	Done() error
 //
 // which is to be called on success, and after an error of which the connection
-// is to be closed.
+// is to be closed. It is an [io.Closer] too, for a mechanism whose runs are.
 func ToSASL(ctx context.Context, m core.Mechanism, peer *core.Peer) sasl.Client {
 	if peer == nil {
 		peer = &core.Peer{}
@@ -134,7 +134,7 @@ func (c *toSASL) GoString() string { return c.mechanism().Name() }
 
 // Start implements [sasl.Client].
 func (c *toSASL) Start() (name string, initial []byte, err error) {
-	c.run = nil
+	_ = c.Close()
 	m := c.mechanism()
 	name = m.Name()
 	if err := check(m); err != nil {
@@ -177,4 +177,14 @@ func (c *toSASL) Done() error {
 		return errNotStarted
 	}
 	return c.run().Done(c.ctx)
+}
+
+// Close lets go of what the run holds.
+func (c *toSASL) Close() error {
+	if c.run == nil {
+		return nil
+	}
+	a := c.run()
+	c.run = nil
+	return end(a)
 }

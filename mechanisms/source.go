@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -185,6 +186,9 @@ func (r *sourcedRun) Expires() time.Time {
 	return expires(r.run())
 }
 
+// Close ends the mechanism's own run.
+func (r *sourcedRun) Close() error { return end(r.run()) }
+
 // localError is a refusal on this side, with what to do about it.
 func localError(what, hint string) *core.Error {
 	return &core.Error{Stage: core.StageAuth, Class: core.Local, Err: errors.New(what), Hint: hint}
@@ -216,6 +220,13 @@ func expires(a core.Authentication) time.Time {
 		return e.Expires()
 	}
 	return time.Time{}
+}
+
+func end(a core.Authentication) error {
+	if c, ok := a.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 func refused(ctx context.Context, a core.Authentication, refusal *core.Error) core.Mechanism {

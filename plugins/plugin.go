@@ -151,8 +151,8 @@ func (p *Plugin) GoString() string { return p.String() }
 // other mechanism chosen. What the mechanism itself returns as an error keeps its
 // class, its hint, and of its kinds those of package core.
 //
-// Each step of an AUTH costs one round trip to the plugin. An authentication that is
-// dropped ends in the plugin when it is garbage here.
+// Each step of an AUTH costs one round trip to the plugin. It ends in the plugin
+// when the session closes it.
 //
 // The error says that the plugin has no such mechanism.
 func (p *Plugin) Mechanism(name string) (core.Mechanism, error) {

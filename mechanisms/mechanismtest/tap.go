@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"runtime/debug"
 	"time"
 
@@ -170,6 +171,14 @@ func (a *tapped) Expires() time.Time {
 		return e.Expires()
 	}
 	return time.Time{}
+}
+
+// Close ends the mechanism's own run.
+func (a *tapped) Close() error {
+	if c, ok := a.Authentication.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 // Refused says what the mechanism's own run says.

@@ -11,7 +11,6 @@ import (
 	"crypto"
 	"fmt"
 	"net"
-	"runtime"
 	"testing"
 	"time"
 
@@ -65,9 +64,7 @@ func connect(t testing.TB, p *serve.Plugin) (*memory, *wire.Description) {
 	if err != nil {
 		t.Fatal("plugintest: ", err)
 	}
-	stop := collect()
 	t.Cleanup(func() {
-		stop()
 		if err := conn.Close(); err != nil {
 			t.Error("plugintest: ", err)
 		}
@@ -87,29 +84,6 @@ func connect(t testing.TB, p *serve.Plugin) (*memory, *wire.Description) {
 		t.Fatal("plugintest: ", err)
 	}
 	return &memory{conn}, about
-}
-
-// collect collects garbage all the time. A session says nothing when it drops an
-// authentication, and what that has in a plugin ends when it is garbage; a test that
-// looks for goroutines does not wait for that.
-func collect() (stop func()) {
-	tick, over, done := time.NewTicker(20*time.Millisecond), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			select {
-			case <-tick.C:
-				runtime.GC()
-			case <-over:
-				tick.Stop()
-				return
-			}
-		}
-	}()
-	return func() {
-		close(over)
-		<-done
-	}
 }
 
 // memory is the way to a plugin in this process.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -164,8 +165,11 @@ func (k *kit) givingUp(t *testing.T) {
 		}
 		for range 8 {
 			ctx, cancel := context.WithCancel(t.Context())
-			_, _, err := m.Start(ctx, &core.Peer{ServerName: "server.example", Local: true})
+			a, _, err := m.Start(ctx, &core.Peer{ServerName: "server.example", Local: true})
 			cancel()
+			if c, ok := a.(io.Closer); ok {
+				_ = c.Close()
+			}
 			if _, ok := errors.AsType[*plugins.Error](err); ok {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -182,7 +186,6 @@ func (k *kit) authenticates(t *testing.T, name string, of mechanismtest.Config) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer collect()()
 	of.New = func(testing.TB) core.Mechanism { return m }
 	of.Blocked = nil
 	mechanismtest.Run(t, of)

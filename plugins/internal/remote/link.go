@@ -58,14 +58,20 @@ var errViolation = errors.New("it breaks the protocol: its answer is not to what
 var errLate = errors.New("no answer in time")
 
 // limit has cancel called when ctx ends, or after the time that a plugin has for an
-// answer. What it returns is to be called when there is an answer, and tells
-// whether the time was up.
+// answer. What it returns is to be called when there is an answer: from then on
+// either cancel has been called, or it is not called any more.
 func limit(ctx context.Context, timeout time.Duration, cancel context.CancelCauseFunc) (release func()) {
-	timer := time.AfterFunc(timeout, func() { cancel(errLate) })
-	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	late := func() { cancel(errLate) }
+	over := func() { cancel(context.Cause(ctx)) }
+	timer, stop := time.AfterFunc(timeout, late), context.AfterFunc(ctx, over)
 	return func() {
-		timer.Stop()
-		stop()
+		// What has begun may not have come to cancel.
+		if !timer.Stop() {
+			late()
+		}
+		if !stop() {
+			over()
+		}
 	}
 }
 

@@ -99,7 +99,7 @@ func (m *Mechanism) Start(ctx context.Context, peer *core.Peer) (core.Authentica
 	return m.start(ctx, s, &mechanismv1.Start{Mechanism: m.name, Peer: wire.Peer(peer)})
 }
 
-func (m *Mechanism) start(ctx context.Context, s *handle, start *mechanismv1.Start) (core.Authentication, []byte, error) {
+func (m *Mechanism) start(ctx context.Context, s *stream, start *mechanismv1.Start) (core.Authentication, []byte, error) {
 	response, err := s.ask(ctx, &mechanismv1.AuthenticateRequest{Step: &mechanismv1.AuthenticateRequest_Start{Start: start}})
 	if err != nil {
 		return nil, nil, err
@@ -125,7 +125,7 @@ func initial(s *mechanismv1.Started) []byte {
 // authentication is one AUTH.
 type authentication struct {
 	mechanism    *Mechanism
-	stream       *handle
+	stream       *stream
 	wantsRefusal bool
 	expires      time.Time
 }
@@ -173,6 +173,12 @@ func (a *authentication) Done(ctx context.Context) error {
 // Expires implements [core.Expirer].
 func (a *authentication) Expires() time.Time { return a.expires }
 
+// Close ends the stream.
+func (a *authentication) Close() error {
+	a.stream.close()
+	return nil
+}
+
 // Refused implements [core.RefusalHandler]. A plugin that fails here changes
 // nothing: the server has refused.
 func (a *authentication) Refused(ctx context.Context, refusal *core.Error) core.Mechanism {
@@ -208,7 +214,7 @@ func (a *authentication) Refused(ctx context.Context, refusal *core.Error) core.
 // be started once.
 type again struct {
 	Mechanism
-	stream *handle
+	stream *stream
 }
 
 // Start implements [core.Mechanism].

@@ -3,8 +3,8 @@ package remote_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -127,34 +127,46 @@ func TestMechanism_anAnswerToSomethingElseLeavesTheRefusal(t *testing.T) {
 	<-p.ended
 }
 
-// A session says nothing when it drops an authentication.
-func TestMechanism_whatIsDroppedEnds(t *testing.T) {
+func TestMechanism_whatIsClosedEnds(t *testing.T) {
 	p := &plugin{answers: []*mechanismv1.AuthenticateResponse{started()}}
-	if _, _, err := p.mechanism(t).Start(context.Background(), &core.Peer{}); err != nil {
+	a, _, err := p.mechanism(t).Start(t.Context(), &core.Peer{})
+	if err != nil {
 		t.Fatal(err)
 	}
-	collected(p)
+	if err := a.(io.Closer).Close(); err != nil {
+		t.Error(err)
+	}
+	<-p.ended
 }
 
-// collected waits until what was dropped has ended.
-func collected(p *plugin) {
-	for {
-		runtime.GC()
-		select {
-		case <-p.ended:
-			return
-		default:
-		}
+// The answer to one step is there, and its context ends at the same time: no later
+// step finds a stream that was ended without a reason.
+func TestMechanism_aContextThatEndsWithTheAnswer(t *testing.T) {
+	answer := &mechanismv1.AuthenticateResponse{Step: &mechanismv1.AuthenticateResponse_Response{Response: &mechanismv1.Response{}}}
+	p := &plugin{answers: []*mechanismv1.AuthenticateResponse{started(), answer}}
+	a, _, err := p.mechanism(t).Start(t.Context(), &core.Peer{})
+	if err != nil {
+		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := a.Next(ctx, nil); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	<-p.ended
 }
 
 func TestMechanism_whatTheCallersContextCarriesIsNotSent(t *testing.T) {
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer hunter2")
 	p := &plugin{answers: []*mechanismv1.AuthenticateResponse{started()}}
-	if _, _, err := p.mechanism(t).Start(ctx, &core.Peer{}); err != nil {
+	a, _, err := p.mechanism(t).Start(ctx, &core.Peer{})
+	if err != nil {
 		t.Fatal(err)
 	}
-	collected(p)
+	if err := a.(io.Closer).Close(); err != nil {
+		t.Error(err)
+	}
+	<-p.ended
 	if got := p.metadata.Get("authorization"); got != nil {
 		t.Error(got)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"runtime"
 	"time"
 
 	"google.golang.org/grpc"
@@ -14,7 +13,7 @@ import (
 )
 
 // maxPause is how long an AUTH may wait for the server, longer than a session does.
-// A session does not say when it drops an authentication.
+// It is for users who do not close what they drop.
 const maxPause = 10 * time.Minute
 
 // stream is the stream of one AUTH. It is used by one goroutine.
@@ -27,20 +26,10 @@ type stream struct {
 	grpc.BidiStreamingClient[mechanismv1.AuthenticateRequest, mechanismv1.AuthenticateResponse]
 }
 
-// handle is a stream that ends when nobody has it any more: a session drops an
-// authentication without a word, if the connection is lost for one.
-type handle struct{ *stream }
-
-func newHandle(s *stream) *handle {
-	h := &handle{s}
-	runtime.AddCleanup(h, (*stream).close, s)
-	return h
-}
-
 // open opens a stream. ctx is for that alone: each step has its own. Nothing of what
 // it carries is sent: what the caller's calls of gRPC have, a token say, is not for a
 // plugin.
-func open(ctx context.Context, link Link, conn Call) (*handle, error) {
+func open(ctx context.Context, link Link, conn Call) (*stream, error) {
 	own, cancel := context.WithCancelCause(context.Background())
 	s := &stream{link: link, conn: conn, ctx: own, cancel: cancel}
 	s.pause = time.AfterFunc(maxPause, func() { cancel(errLate) })
@@ -51,7 +40,7 @@ func open(ctx context.Context, link Link, conn Call) (*handle, error) {
 		return nil, s.fail(ctx, err)
 	}
 	s.BidiStreamingClient = opened
-	return newHandle(s), nil
+	return s, nil
 }
 
 // ask sends a request and waits for its response. Its error ends the stream.
@@ -65,6 +54,9 @@ func (s *stream) ask(ctx context.Context, request *mechanismv1.AuthenticateReque
 		response, err = s.Recv()
 	}
 	release()
+	if err == nil {
+		err = s.ctx.Err() // the answer came as the stream was ended
+	}
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}

@@ -77,6 +77,7 @@ func (s *mechanismServer) check(m core.Mechanism, peer *mechanismv1.Peer) (err e
 // Authenticate runs a mechanism for one AUTH.
 func (s *mechanismServer) Authenticate(stream grpc.BidiStreamingServer[mechanismv1.AuthenticateRequest, mechanismv1.AuthenticateResponse]) error {
 	r := run{server: s, ctx: stream.Context()}
+	defer r.release()
 	for !r.ended {
 		request, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -104,7 +105,19 @@ type run struct {
 	next   core.Mechanism // what the next start is for: other credentials, after a refusal
 	name   string
 	a      core.Authentication
+	runs   []core.Authentication // all that were started, for the end
 	ended  bool
+}
+
+// release has what was started let go of what it holds.
+func (r *run) release() {
+	var err error
+	defer contain(r.server.log, "mechanism "+r.name, &err)
+	for _, a := range r.runs {
+		if c, ok := a.(io.Closer); ok {
+			_ = c.Close()
+		}
+	}
 }
 
 // step answers a request. Its error is about the protocol; what the mechanism says
@@ -178,7 +191,7 @@ func (r *run) start(m core.Mechanism) (_ *mechanismv1.AuthenticateResponse_Start
 	if err != nil {
 		return nil, err
 	}
-	r.a = a
+	r.a, r.runs = a, append(r.runs, a)
 	_, wants := a.(core.RefusalHandler)
 	// A nil slice is absent on the wire, an empty one is not.
 	return &mechanismv1.AuthenticateResponse_Started{Started: &mechanismv1.Started{Initial: initial, WantsRefusal: wants}}, nil
