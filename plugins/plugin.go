@@ -126,6 +126,9 @@ type About struct {
 	// Mechanisms are the names of its mechanisms, and Signers those of its keys, in
 	// alphabetical order.
 	Mechanisms, Signers []string
+	// Transports are the URL schemes that it has a transport for, and Interceptors
+	// the names of its interceptors, in alphabetical order.
+	Transports, Interceptors []string
 }
 
 // About returns what the plugin says of itself.
@@ -133,6 +136,7 @@ func (p *Plugin) About() About {
 	return About{
 		Name: p.about.Name, Version: p.about.Version,
 		Mechanisms: slices.Sorted(maps.Keys(p.about.Mechanisms)), Signers: slices.Sorted(maps.Keys(p.about.Signers)),
+		Transports: slices.Clone(p.about.Transports), Interceptors: slices.Clone(p.about.Interceptors),
 	}
 }
 

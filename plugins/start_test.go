@@ -275,3 +275,27 @@ func chmod(t *testing.T, path string, mode fs.FileMode) {
 		t.Fatal(err)
 	}
 }
+
+func TestStartAll(t *testing.T) {
+	one, other := newFixture(t, "well"), newFixture(t, "well")
+	list, err := plugins.StartAll(t.Context(), one.config, other.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range list {
+		works(t, mechanism(t, p))
+	}
+	if err := plugins.CloseAll(t.Context(), append(list, nil)...); err != nil {
+		t.Error(err)
+	}
+}
+
+// The fixture of the one that could be started sees that nothing is left of it.
+func TestStartAll_oneThatCannotBeStarted(t *testing.T) {
+	well, missing, relative := newFixture(t, "well"), newFixture(t, "well"), newFixture(t, "well")
+	missing.config.Path, relative.config.Path = "/nowhere/to/be/found", "here"
+	list, err := plugins.StartAll(t.Context(), missing.config, well.config, relative.config)
+	if list != nil || err == nil || !strings.Contains(err.Error(), "plugin found") || !strings.Contains(err.Error(), "plugin here") {
+		t.Errorf("%v, %v", list, err)
+	}
+}

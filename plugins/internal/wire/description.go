@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	pluginv1 "github.com/postrider/postrider/plugins/proto/postrider/plugin/v1"
@@ -19,6 +20,8 @@ type Description struct {
 	Version    string
 	Mechanisms map[string]Mechanism
 	Signers    map[string]crypto.PublicKey
+	// Transports are the schemes, and Interceptors the names.
+	Transports, Interceptors []string
 }
 
 // Mechanism is what a plugin says of a mechanism.
@@ -60,10 +63,33 @@ func ReadDescription(r *pluginv1.DescribeResponse) (*Description, error) {
 		}
 		d.Signers[id] = key
 	}
-	if len(d.Mechanisms)+len(d.Signers) == 0 {
-		return nil, errors.New("it has neither a mechanism nor a signer")
+	for _, t := range r.GetTransports() {
+		d.Transports = append(d.Transports, t.GetScheme())
+	}
+	for _, i := range r.GetInterceptors() {
+		d.Interceptors = append(d.Interceptors, i.GetName())
+	}
+	if err := errors.Join(checkNames("transport", d.Transports, CheckScheme), checkNames("interceptor", d.Interceptors, CheckName)); err != nil {
+		return nil, err
+	}
+	if len(d.Mechanisms)+len(d.Signers)+len(d.Transports)+len(d.Interceptors) == 0 {
+		return nil, errors.New("it has no mechanism, no signer, no transport and no interceptor")
 	}
 	return d, nil
+}
+
+// checkNames checks names and sorts them.
+func checkNames(what string, names []string, check func(string) error) error {
+	slices.Sort(names)
+	for n, name := range names {
+		if err := check(name); err != nil {
+			return fmt.Errorf("its %s %.70q: %w", what, name, err)
+		}
+		if n > 0 && name == names[n-1] {
+			return fmt.Errorf("two of its %ss are named %s", what, name)
+		}
+	}
+	return nil
 }
 
 // Same returns how another process of the same plugin describes itself otherwise.
@@ -71,7 +97,8 @@ func (d *Description) Same(other *Description) error {
 	switch {
 	case d.Name != other.Name || d.Version != other.Version:
 		return fmt.Errorf("it was %s %s, and calls itself %s %s now", d.Name, d.Version, other.Name, other.Version)
-	case len(d.Mechanisms) != len(other.Mechanisms) || len(d.Signers) != len(other.Signers):
+	case len(d.Mechanisms) != len(other.Mechanisms) || len(d.Signers) != len(other.Signers),
+		!slices.Equal(d.Transports, other.Transports), !slices.Equal(d.Interceptors, other.Interceptors):
 		return errors.New("it no longer has what it had")
 	}
 	for name, m := range d.Mechanisms {
@@ -87,7 +114,18 @@ func (d *Description) Same(other *Description) error {
 	return nil
 }
 
-// CheckName checks the name of a plugin or of a key.
+// CheckScheme checks the scheme of a URL (RFC 3986 §3.1).
+func CheckScheme(scheme string) error {
+	outside := func(r rune) bool {
+		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || strings.ContainsRune("+-.", r))
+	}
+	if scheme == "" || len(scheme) > maxName || scheme[0] < 'a' || scheme[0] > 'z' || strings.ContainsFunc(scheme, outside) {
+		return fmt.Errorf("use 1 to %d lower-case letters, digits, plus signs, hyphens and dots, and a letter first (RFC 3986 §3.1)", maxName)
+	}
+	return nil
+}
+
+// CheckName checks the name of a plugin, of a key or of an interceptor.
 func CheckName(name string) error {
 	outside := func(r rune) bool {
 		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune(".-_", r))

@@ -86,13 +86,18 @@ func TestReadDescription_refuses(t *testing.T) {
 		return list
 	}
 	for says, d := range map[string]*pluginv1.DescribeResponse{
-		"its name":                           {Mechanisms: mechanism("X")},
-		"its version has 65":                 {Name: "a", Version: strings.Repeat("x", 65), Mechanisms: mechanism("X")},
-		"its mechanism \"x\"":                {Name: "a", Mechanisms: mechanism("x")},
-		"two of its mechanisms":              {Name: "a", Mechanisms: mechanism("X", "X")},
-		"neither a mechanism nor a signer":   {Name: "a"},
-		"the public key of its signer k":     {Name: "a", Signers: []*pluginv1.SignerDescription{{Id: "k", PublicKey: []byte("x")}}},
-		"its signer \"../k\": use 1 to 64 l": {Name: "a", Signers: []*pluginv1.SignerDescription{{Id: "../k"}}},
+		"its name":                              {Mechanisms: mechanism("X")},
+		"its version has 65":                    {Name: "a", Version: strings.Repeat("x", 65), Mechanisms: mechanism("X")},
+		"its mechanism \"x\"":                   {Name: "a", Mechanisms: mechanism("x")},
+		"two of its mechanisms":                 {Name: "a", Mechanisms: mechanism("X", "X")},
+		"it has no mechanism, no signer":        {Name: "a"},
+		"its transport \"SMTP\": use 1 to 64 l": {Name: "a", Transports: []*pluginv1.TransportDescription{{Scheme: "SMTP"}}},
+		"its transport \"+a\"":                  {Name: "a", Transports: []*pluginv1.TransportDescription{{Scheme: "+a"}}},
+		"two of its transports are named b":     {Name: "a", Transports: []*pluginv1.TransportDescription{{Scheme: "b"}, {Scheme: "b"}}},
+		"its interceptor \"\"":                  {Name: "a", Interceptors: []*pluginv1.InterceptorDescription{{}}},
+		"two of its interceptors are named b":   {Name: "a", Interceptors: []*pluginv1.InterceptorDescription{{Name: "b"}, {Name: "b"}}},
+		"the public key of its signer k":        {Name: "a", Signers: []*pluginv1.SignerDescription{{Id: "k", PublicKey: []byte("x")}}},
+		"its signer \"../k\": use 1 to 64 l":    {Name: "a", Signers: []*pluginv1.SignerDescription{{Id: "../k"}}},
 	} {
 		if _, err := wire.ReadDescription(d); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want %s", err, says)

@@ -185,9 +185,11 @@ type DescribeResponse struct {
 	// The host compares it with the one that it was told to expect.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The plugin's own version, for people: 64 octets at most.
-	Version       string                  `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	Mechanisms    []*MechanismDescription `protobuf:"bytes,3,rep,name=mechanisms,proto3" json:"mechanisms,omitempty"`
-	Signers       []*SignerDescription    `protobuf:"bytes,4,rep,name=signers,proto3" json:"signers,omitempty"`
+	Version       string                    `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Mechanisms    []*MechanismDescription   `protobuf:"bytes,3,rep,name=mechanisms,proto3" json:"mechanisms,omitempty"`
+	Signers       []*SignerDescription      `protobuf:"bytes,4,rep,name=signers,proto3" json:"signers,omitempty"`
+	Transports    []*TransportDescription   `protobuf:"bytes,5,rep,name=transports,proto3" json:"transports,omitempty"`
+	Interceptors  []*InterceptorDescription `protobuf:"bytes,6,rep,name=interceptors,proto3" json:"interceptors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -246,6 +248,20 @@ func (x *DescribeResponse) GetMechanisms() []*MechanismDescription {
 func (x *DescribeResponse) GetSigners() []*SignerDescription {
 	if x != nil {
 		return x.Signers
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetTransports() []*TransportDescription {
+	if x != nil {
+		return x.Transports
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetInterceptors() []*InterceptorDescription {
+	if x != nil {
+		return x.Interceptors
 	}
 	return nil
 }
@@ -380,6 +396,98 @@ func (x *SignerDescription) GetPublicKey() []byte {
 	return nil
 }
 
+// TransportDescription is a transport that postrider.transport.v1 serves.
+type TransportDescription struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The URL scheme (RFC 3986 section 3.1), in lower case, 64 octets at most.
+	Scheme        string `protobuf:"bytes,1,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransportDescription) Reset() {
+	*x = TransportDescription{}
+	mi := &file_postrider_plugin_v1_plugin_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransportDescription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransportDescription) ProtoMessage() {}
+
+func (x *TransportDescription) ProtoReflect() protoreflect.Message {
+	mi := &file_postrider_plugin_v1_plugin_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransportDescription.ProtoReflect.Descriptor instead.
+func (*TransportDescription) Descriptor() ([]byte, []int) {
+	return file_postrider_plugin_v1_plugin_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *TransportDescription) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+// InterceptorDescription is an interceptor that postrider.interceptor.v1 serves.
+type InterceptorDescription struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is called, 1 to 64 letters, digits, dots, hyphens and underscores.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InterceptorDescription) Reset() {
+	*x = InterceptorDescription{}
+	mi := &file_postrider_plugin_v1_plugin_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InterceptorDescription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InterceptorDescription) ProtoMessage() {}
+
+func (x *InterceptorDescription) ProtoReflect() protoreflect.Message {
+	mi := &file_postrider_plugin_v1_plugin_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InterceptorDescription.ProtoReflect.Descriptor instead.
+func (*InterceptorDescription) Descriptor() ([]byte, []int) {
+	return file_postrider_plugin_v1_plugin_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *InterceptorDescription) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // Failure is an error of what a plugin serves: the plugin itself works.
 type Failure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -395,7 +503,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_postrider_plugin_v1_plugin_proto_msgTypes[4]
+	mi := &file_postrider_plugin_v1_plugin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +515,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_postrider_plugin_v1_plugin_proto_msgTypes[4]
+	mi := &file_postrider_plugin_v1_plugin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +528,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_postrider_plugin_v1_plugin_proto_rawDescGZIP(), []int{4}
+	return file_postrider_plugin_v1_plugin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Failure) GetClass() Class {
@@ -456,14 +564,18 @@ var File_postrider_plugin_v1_plugin_proto protoreflect.FileDescriptor
 const file_postrider_plugin_v1_plugin_proto_rawDesc = "" +
 	"\n" +
 	" postrider/plugin/v1/plugin.proto\x12\x13postrider.plugin.v1\"\x11\n" +
-	"\x0fDescribeRequest\"\xcd\x01\n" +
+	"\x0fDescribeRequest\"\xe9\x02\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12I\n" +
 	"\n" +
 	"mechanisms\x18\x03 \x03(\v2).postrider.plugin.v1.MechanismDescriptionR\n" +
 	"mechanisms\x12@\n" +
-	"\asigners\x18\x04 \x03(\v2&.postrider.plugin.v1.SignerDescriptionR\asigners\"\x86\x01\n" +
+	"\asigners\x18\x04 \x03(\v2&.postrider.plugin.v1.SignerDescriptionR\asigners\x12I\n" +
+	"\n" +
+	"transports\x18\x05 \x03(\v2).postrider.plugin.v1.TransportDescriptionR\n" +
+	"transports\x12O\n" +
+	"\finterceptors\x18\x06 \x03(\v2+.postrider.plugin.v1.InterceptorDescriptionR\finterceptors\"\x86\x01\n" +
 	"\x14MechanismDescription\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fkeeps_secret\x18\x02 \x01(\bR\vkeepsSecret\x12\x16\n" +
@@ -473,7 +585,11 @@ const file_postrider_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x11SignerDescription\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
-	"public_key\x18\x02 \x01(\fR\tpublicKey\"\x94\x01\n" +
+	"public_key\x18\x02 \x01(\fR\tpublicKey\".\n" +
+	"\x14TransportDescription\x12\x16\n" +
+	"\x06scheme\x18\x01 \x01(\tR\x06scheme\",\n" +
+	"\x16InterceptorDescription\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x94\x01\n" +
 	"\aFailure\x120\n" +
 	"\x05class\x18\x01 \x01(\x0e2\x1a.postrider.plugin.v1.ClassR\x05class\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x12\n" +
@@ -507,28 +623,32 @@ func file_postrider_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_postrider_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_postrider_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_postrider_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_postrider_plugin_v1_plugin_proto_goTypes = []any{
-	(Class)(0),                   // 0: postrider.plugin.v1.Class
-	(Kind)(0),                    // 1: postrider.plugin.v1.Kind
-	(*DescribeRequest)(nil),      // 2: postrider.plugin.v1.DescribeRequest
-	(*DescribeResponse)(nil),     // 3: postrider.plugin.v1.DescribeResponse
-	(*MechanismDescription)(nil), // 4: postrider.plugin.v1.MechanismDescription
-	(*SignerDescription)(nil),    // 5: postrider.plugin.v1.SignerDescription
-	(*Failure)(nil),              // 6: postrider.plugin.v1.Failure
+	(Class)(0),                     // 0: postrider.plugin.v1.Class
+	(Kind)(0),                      // 1: postrider.plugin.v1.Kind
+	(*DescribeRequest)(nil),        // 2: postrider.plugin.v1.DescribeRequest
+	(*DescribeResponse)(nil),       // 3: postrider.plugin.v1.DescribeResponse
+	(*MechanismDescription)(nil),   // 4: postrider.plugin.v1.MechanismDescription
+	(*SignerDescription)(nil),      // 5: postrider.plugin.v1.SignerDescription
+	(*TransportDescription)(nil),   // 6: postrider.plugin.v1.TransportDescription
+	(*InterceptorDescription)(nil), // 7: postrider.plugin.v1.InterceptorDescription
+	(*Failure)(nil),                // 8: postrider.plugin.v1.Failure
 }
 var file_postrider_plugin_v1_plugin_proto_depIdxs = []int32{
 	4, // 0: postrider.plugin.v1.DescribeResponse.mechanisms:type_name -> postrider.plugin.v1.MechanismDescription
 	5, // 1: postrider.plugin.v1.DescribeResponse.signers:type_name -> postrider.plugin.v1.SignerDescription
-	0, // 2: postrider.plugin.v1.Failure.class:type_name -> postrider.plugin.v1.Class
-	1, // 3: postrider.plugin.v1.Failure.kinds:type_name -> postrider.plugin.v1.Kind
-	2, // 4: postrider.plugin.v1.PluginService.Describe:input_type -> postrider.plugin.v1.DescribeRequest
-	3, // 5: postrider.plugin.v1.PluginService.Describe:output_type -> postrider.plugin.v1.DescribeResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	6, // 2: postrider.plugin.v1.DescribeResponse.transports:type_name -> postrider.plugin.v1.TransportDescription
+	7, // 3: postrider.plugin.v1.DescribeResponse.interceptors:type_name -> postrider.plugin.v1.InterceptorDescription
+	0, // 4: postrider.plugin.v1.Failure.class:type_name -> postrider.plugin.v1.Class
+	1, // 5: postrider.plugin.v1.Failure.kinds:type_name -> postrider.plugin.v1.Kind
+	2, // 6: postrider.plugin.v1.PluginService.Describe:input_type -> postrider.plugin.v1.DescribeRequest
+	3, // 7: postrider.plugin.v1.PluginService.Describe:output_type -> postrider.plugin.v1.DescribeResponse
+	7, // [7:8] is the sub-list for method output_type
+	6, // [6:7] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_postrider_plugin_v1_plugin_proto_init() }
@@ -542,7 +662,7 @@ func file_postrider_plugin_v1_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postrider_plugin_v1_plugin_proto_rawDesc), len(file_postrider_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
