@@ -281,6 +281,9 @@ func (config Config) checkFor(field, url string, transports transportSet) (*sett
 }
 
 func configError(err error) error {
+	if own, ok := err.(*Error); ok {
+		return own
+	}
 	return &Error{Stage: StageConfig, Class: Local, Err: err}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 	"testing"
 	"unicode"
@@ -311,6 +312,30 @@ func TestSend_aParameterThatCannotBeSentStopsTheTransaction_F22(t *testing.T) {
 					t.Errorf("%d of %d recipients are refused", n, len(m.To))
 				}
 			})
+		}
+	}
+}
+
+// away is a transport whose URLs are read by something that cannot be asked now.
+type away struct{ err error }
+
+func (away) Scheme() string                                        { return "away" }
+func (a away) Endpoint(*url.URL) (core.Endpoint, error)            { return core.Endpoint{}, a.err }
+func (away) Dial(context.Context, core.Endpoint) (net.Conn, error) { return nil, errors.ErrUnsupported }
+
+func TestNewClient_whatATransportSaysOfAURLKeepsItsClass(t *testing.T) {
+	reason := errors.New("the directory is down")
+	for class, err := range map[core.Class]error{
+		core.Local:     reason,
+		core.Temporary: &core.Error{Stage: core.StageConnect, Class: core.Temporary, Hint: "wait", Err: reason},
+	} {
+		_, err := core.NewClient(core.Config{Endpoint: "away://mx.example?token=hunter2", Transports: []core.Transport{away{err}}})
+		e, ok := err.(*core.Error)
+		if !ok || e.Stage != core.StageConfig || e.Class != class || !errors.Is(err, reason) || (e.Hint == "wait") != (class == core.Temporary) {
+			t.Errorf("%#v", err)
+		}
+		if want := `config: endpoint "away://mx.example": the directory is down`; !strings.HasPrefix(fmt.Sprint(err), want) {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
 }

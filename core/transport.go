@@ -20,7 +20,8 @@ type Transport interface {
 	Scheme() string
 
 	// Endpoint reads a URL of this scheme. It opens nothing: it is called when
-	// a client is made, so that a URL that cannot work is refused there.
+	// a client is made, so that a URL that cannot work is refused there. An error
+	// that is an [*Error] keeps its class and its hint.
 	Endpoint(u *url.URL) (Endpoint, error)
 
 	// Dial opens a stream to an endpoint that Endpoint returned. It honours ctx.
@@ -122,6 +123,10 @@ func (set transportSet) resolve(field, rawURL string) (_ Transport, _ Endpoint, 
 	}
 	e, err := t.Endpoint(u)
 	if err != nil {
+		if own, ok := err.(*Error); ok {
+			// A transport that asks others may find that they are away for a while.
+			return nil, Endpoint{}, &Error{Stage: StageConfig, Class: own.Class, Hint: own.Hint, Err: fmt.Errorf("endpoint %q: %w", shown, own.Err)}
+		}
 		return nil, Endpoint{}, fmt.Errorf("endpoint %q: %w", shown, err)
 	}
 	e.URL = rawURL

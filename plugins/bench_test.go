@@ -4,8 +4,11 @@ package plugins_test
 
 import (
 	"context"
+	"io"
 	"log/slog"
+	"net"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/postrider/postrider/core"
@@ -57,6 +60,93 @@ func BenchmarkSign(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// Octets through a transport, 64 KiB at a time, as DATA has them.
+func BenchmarkTransport(b *testing.B) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	p := startBenchmarked(b)
+	tunnel, err := p.Transport("test+tunnel")
+	if err != nil {
+		b.Fatal(err)
+	}
+	plain := &net.Dialer{}
+	for name, dial := range map[string]func(ctx context.Context) (net.Conn, error){
+		"plugin": func(ctx context.Context) (net.Conn, error) {
+			return tunnel.Dial(ctx, core.Endpoint{URL: "test+tunnel://" + listener.Addr().String(), Network: "tcp", Address: listener.Addr().String()})
+		},
+		"TCP": func(ctx context.Context) (net.Conn, error) {
+			return plain.DialContext(ctx, "tcp", listener.Addr().String())
+		},
+	} {
+		near, err := dial(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		far, err := listener.Accept()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(name+"/sent", func(b *testing.B) { carry(b, near, far) })
+		b.Run(name+"/received", func(b *testing.B) { carry(b, far, near) })
+		b.Run(name+"/round trip", func(b *testing.B) { exchange(b, near, far) })
+		_ = near.Close()
+		_ = far.Close()
+	}
+}
+
+// carry has octets written at one end and read at the other.
+func carry(b *testing.B, from, to net.Conn) {
+	octets := make([]byte, 64<<10)
+	b.SetBytes(int64(len(octets)))
+	b.ReportAllocs()
+	var read sync.WaitGroup
+	all := b.N
+	read.Go(func() {
+		if _, err := io.CopyN(io.Discard, to, int64(all)*int64(len(octets))); err != nil {
+			b.Error(err)
+		}
+	})
+	for range all {
+		if _, err := from.Write(octets); err != nil {
+			b.Fatal(err)
+		}
+	}
+	read.Wait()
+}
+
+// exchange has a command and a reply cross.
+func exchange(b *testing.B, near, far net.Conn) {
+	var answered sync.WaitGroup
+	all := b.N
+	b.ReportAllocs()
+	answered.Go(func() {
+		line := make([]byte, 14)
+		for range all {
+			if _, err := io.ReadFull(far, line); err != nil {
+				b.Error(err)
+				return
+			}
+			if _, err := far.Write(line); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	line := []byte("250 2.0.0 OK\r\n")
+	for range all {
+		if _, err := near.Write(line); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(near, line); err != nil {
+			b.Fatal(err)
+		}
+	}
+	answered.Wait()
 }
 
 // Verify, copy, start, connect, and end.

@@ -190,8 +190,13 @@ func works(t *testing.T, m core.Mechanism) {
 // temporary checks that an error is the one that a plugin's failure is to be.
 func temporary(t *testing.T, err, kind error) {
 	t.Helper()
+	temporaryAt(t, core.StageAuth, err, kind)
+}
+
+func temporaryAt(t *testing.T, stage core.Stage, err, kind error) {
+	t.Helper()
 	e, ok := err.(*core.Error)
-	if !ok || e.Stage != core.StageAuth || e.Class != core.Temporary || !errors.Is(err, kind) {
+	if !ok || e.Stage != stage || e.Class != core.Temporary || !errors.Is(err, kind) {
 		t.Errorf("%T %v, want one of the kind %v", err, err, kind)
 		return
 	}

@@ -36,7 +36,8 @@ var realStdout, realStderr = os.Stdout, os.Stderr
 func serve(mode string) {
 	switch mode {
 	case "well":
-		sdk.Serve(sdk.Info("well", "1"), sdk.Mechanism(tester{}), sdk.Signer("key", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))))
+		sdk.Serve(sdk.Info("well", "1"), sdk.Mechanism(tester{}), sdk.Transport(tunnel{}),
+			sdk.Signer("key", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))))
 	case "counted":
 		sdk.Serve(sdk.Info("counted", countStart()), sdk.Mechanism(tester{}))
 	case "host":

@@ -182,6 +182,26 @@ func (p *Plugin) Signer(id string) (crypto.Signer, error) {
 	return remote.NewSigner(link{p}, id, public), nil
 }
 
+// Transport returns the transport of the plugin for a URL scheme. It may be used as
+// long as the plugin is not closed, over all restarts; a connection ends with the
+// process.
+//
+// The plugin reads the URL when a client is made, opens the connections, and carries
+// their octets. Their deadlines are the host's, and so is TLS. As with a mechanism's
+// KeepsSecret it is believed when it says that its streams are protected or local.
+//
+// A failure of the plugin is a [*core.Error], temporary, that holds an [*Error]: of
+// the stage config when a URL is read, and connect when a connection is opened. One
+// that breaks off has the [*Error] as its reason.
+//
+// The error of Transport itself says that the plugin has no such transport.
+func (p *Plugin) Transport(scheme string) (core.Transport, error) {
+	if !slices.Contains(p.about.Transports, scheme) {
+		return nil, configError(p.name, fmt.Errorf("it has no transport for %.70q", scheme), "it has: "+strings.Join(p.about.Transports, " "))
+	}
+	return remote.NewTransport(link{p}, scheme), nil
+}
+
 // Close ends the plugin: what is being asked may still be answered until ctx ends,
 // or for Config.StopTimeout if ctx has no deadline. Then the process is killed. It
 // returns when the process is gone, and says whether it had to be killed. To call

@@ -1,6 +1,6 @@
 // Package plugintest checks plugins: as values in this process, and as binaries.
 //
-// [Mechanism] and [Signer] put the wire protocol between a value and its user, so
+// [Mechanism], [Signer] and [Transport] put the wire protocol between a value and its user, so
 // that all that is not the process can be tested where a debugger reaches. [Run]
 // is for the program that was built: it starts it, as a host does, and has it do all
 // that a plugin has to do.
@@ -44,6 +44,13 @@ func Signer(t testing.TB, key crypto.Signer) crypto.Signer {
 	t.Helper()
 	link, about := connect(t, &serve.Plugin{Signers: []serve.Signer{{ID: "key", Key: key}}})
 	return remote.NewSigner(link, "key", about.Signers["key"])
+}
+
+// Transport is Mechanism for a transport.
+func Transport(t testing.TB, of core.Transport) core.Transport {
+	t.Helper()
+	link, _ := connect(t, &serve.Plugin{Transports: []core.Transport{of}})
+	return remote.NewTransport(link, of.Scheme())
 }
 
 // connect serves a plugin in memory.

@@ -1,5 +1,5 @@
-// Package sdk makes a program a plugin: around the same [core.Mechanism] or
-// [crypto.Signer] that works in process.
+// Package sdk makes a program a plugin: around the same [core.Mechanism],
+// [crypto.Signer] or [core.Transport] that works in process.
 //
 //	func main() {
 //		sdk.Serve(sdk.Info("corp-auth", "1.4.0"), sdk.Mechanism(ticket.New()))
@@ -49,6 +49,14 @@ func Mechanism(m core.Mechanism) Part {
 // goroutines at a time.
 func Signer(id string, key crypto.Signer) Part {
 	return Part{func(p *serve.Plugin) { p.Signers = append(p.Signers, serve.Signer{ID: id, Key: key}) }}
+}
+
+// Transport is a transport, as it works in process. It is used by many goroutines at
+// a time. The host carries the octets of its connections, and does TLS on them: the
+// plugin sees what the server sees. In its methods, the context of Dial ends when the
+// host no longer wants the connection, which is closed then.
+func Transport(t core.Transport) Part {
+	return Part{func(p *serve.Plugin) { p.Transports = append(p.Transports, t) }}
 }
 
 // Session is what of a [core.Peer] cannot be had in another process: the SASL

@@ -54,6 +54,9 @@ func failed(link Link, stage core.Stage, err error) *core.Error {
 // errViolation is that a plugin answers what was not asked.
 var errViolation = errors.New("it breaks the protocol: its answer is not to what was asked")
 
+// errSilent is a failure without a reason.
+var errSilent = errors.New("it gives no reason")
+
 // errLate ends a call that is not answered in time.
 var errLate = errors.New("no answer in time")
 

@@ -18,6 +18,7 @@ import (
 	mechanismv1 "github.com/postrider/postrider/plugins/proto/postrider/mechanism/v1"
 	pluginv1 "github.com/postrider/postrider/plugins/proto/postrider/plugin/v1"
 	signerv1 "github.com/postrider/postrider/plugins/proto/postrider/signer/v1"
+	transportv1 "github.com/postrider/postrider/plugins/proto/postrider/transport/v1"
 )
 
 // Plugin is what is served.
@@ -25,6 +26,7 @@ type Plugin struct {
 	Name, Version string
 	Mechanisms    []core.Mechanism
 	Signers       []Signer
+	Transports    []core.Transport
 	Log           *slog.Logger
 }
 
@@ -51,9 +53,14 @@ func (p *Plugin) Register(s grpc.ServiceRegistrar) error {
 	for _, signer := range p.Signers {
 		keys[signer.ID] = signer.Key
 	}
+	transports := make(map[string]core.Transport, len(p.Transports))
+	for _, t := range p.Transports {
+		transports[t.Scheme()] = t
+	}
 	pluginv1.RegisterPluginServiceServer(s, &describer{described: described})
 	mechanismv1.RegisterMechanismServiceServer(s, &mechanismServer{mechanisms: mechanisms, log: p.Log})
 	signerv1.RegisterSignerServiceServer(s, &signerServer{keys: keys, log: p.Log})
+	transportv1.RegisterTransportServiceServer(s, &transportServer{transports: transports, log: p.Log})
 	return nil
 }
 
@@ -79,6 +86,12 @@ func (p *Plugin) describe() (*pluginv1.DescribeResponse, error) {
 			return nil, fmt.Errorf("the public key of the signer %s: %w", s.ID, err)
 		}
 		d.Signers = append(d.Signers, &pluginv1.SignerDescription{Id: s.ID, PublicKey: public})
+	}
+	for n, t := range p.Transports {
+		if t == nil {
+			return nil, fmt.Errorf("transport %d is nil", n)
+		}
+		d.Transports = append(d.Transports, &pluginv1.TransportDescription{Scheme: t.Scheme()})
 	}
 	return d, nil
 }
