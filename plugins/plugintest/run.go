@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +27,11 @@ type Config struct {
 	// Blocked are the kit's, and so is New of the vectors, which are to be ones that
 	// the plugin as it is configured gives. One that is not here is only started.
 	Mechanisms map[string]mechanismtest.Config
+	// Transports has, by URL scheme, what a transport is to reach. It returns a URL
+	// and where the other ends of the connections to that come out; the listener is
+	// closed when the test ends. Connections of a scheme that is not here are not
+	// opened.
+	Transports map[string]func(t testing.TB) (url string, listener net.Listener)
 }
 
 // Run checks a plugin as it was built, with some processes of it. Each rule is a
@@ -52,6 +58,9 @@ func Run(t *testing.T, config Config) {
 		if of, ok := k.Mechanisms[name]; ok {
 			t.Run("mechanism "+name, func(t *testing.T) { k.authenticates(t, name, of) })
 		}
+	}
+	for _, scheme := range k.about.Transports {
+		t.Run("transport "+scheme, func(t *testing.T) { k.carries(t, scheme) })
 	}
 	t.Run("what it logs shows no secret", k.logsNoSecret)
 }
@@ -102,10 +111,15 @@ func (k *kit) close(t *testing.T, p *plugins.Plugin) {
 
 func (k *kit) starts(t *testing.T) {
 	k.about = k.start(t).About()
-	t.Logf("%s %s, mechanisms %v, signers %v", k.about.Name, k.about.Version, k.about.Mechanisms, k.about.Signers)
+	t.Logf("%s %s, mechanisms %v, signers %v, transports %v", k.about.Name, k.about.Version, k.about.Mechanisms, k.about.Signers, k.about.Transports)
 	for name := range k.Mechanisms {
 		if !slices.Contains(k.about.Mechanisms, name) {
 			t.Errorf("it has no mechanism %s", name)
+		}
+	}
+	for scheme := range k.Transports {
+		if !slices.Contains(k.about.Transports, scheme) {
+			t.Errorf("it has no transport %s", scheme)
 		}
 	}
 }

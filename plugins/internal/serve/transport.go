@@ -170,7 +170,7 @@ func (c *carried) write() (err error) {
 			_, err = c.conn.Write(octets.Octets)
 		}
 		if err != nil {
-			_ = c.conn.SetReadDeadline(time.Now().Add(lastWords))
+			time.AfterFunc(lastWords, c.close)
 			return err
 		}
 	}
