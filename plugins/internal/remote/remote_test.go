@@ -58,8 +58,14 @@ func (p *plugin) Authenticate(stream grpc.BidiStreamingServer[mechanismv1.Authen
 func (p *plugin) mechanism(t *testing.T) core.Mechanism {
 	t.Helper()
 	p.ended = make(chan struct{})
+	return remote.NewMechanism(serve(t, func(r grpc.ServiceRegistrar) { mechanismv1.RegisterMechanismServiceServer(r, p) }), "X-TEST", wire.Mechanism{})
+}
+
+// serve serves in this process until the end of the test.
+func serve(t *testing.T, register func(grpc.ServiceRegistrar)) *link {
+	t.Helper()
 	listener, server := bufconn.Listen(1<<16), grpc.NewServer()
-	mechanismv1.RegisterMechanismServiceServer(server, p)
+	register(server)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	conn, err := grpc.NewClient("passthrough:///memory", grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -76,7 +82,7 @@ func (p *plugin) mechanism(t *testing.T) core.Mechanism {
 			t.Error(err)
 		}
 	})
-	return remote.NewMechanism(&link{conn}, "X-TEST", wire.Mechanism{})
+	return &link{conn}
 }
 
 func started() *mechanismv1.AuthenticateResponse {
