@@ -58,7 +58,7 @@ func TestServe_refusesParts(t *testing.T) {
 	for mode, says := range map[string]string{
 		"two of one name": "two of its mechanisms are named PLAIN",
 		"a bad name":      "use 1 to 64 letters",
-		"nothing":         "it has neither a mechanism nor a signer",
+		"nothing":         "it has no mechanism, no signer",
 		"no mechanism":    "mechanism 0 is nil",
 	} {
 		t.Run(mode, func(t *testing.T) {
