@@ -125,11 +125,22 @@ func (b *readerBody) Size() int64 { return -1 }
 // OneShot says that reading the body spends it.
 func (b *readerBody) OneShot() bool { return true }
 
+// Spent reports whether the body has been read.
+func (b *readerBody) Spent() bool { return b.used.Load() }
+
 // OneShot reports whether reading the body spends it. A body of the caller's own
 // says so with a method OneShot() bool.
 func OneShot(b Body) bool {
 	o, ok := b.(interface{ OneShot() bool })
 	return ok && o.OneShot()
+}
+
+// Spent reports whether the body can be read only once, and has been. A body of the
+// caller's own that has OneShot says so with a method Spent() bool: no transaction is
+// begun with it then. One that wraps another asks that.
+func Spent(b Body) bool {
+	s, ok := b.(interface{ Spent() bool })
+	return ok && s.Spent()
 }
 
 // DefaultRenderLimit is the limit of [Render] when none is given: 32 MiB.

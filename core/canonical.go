@@ -44,6 +44,7 @@ func (b canonicalBody) Form() (Form, bool) {
 }
 
 func (b canonicalBody) OneShot() bool { return OneShot(b.Body) }
+func (b canonicalBody) Spent() bool   { return Spent(b.Body) }
 
 type canonicalReader struct {
 	src     io.ReadCloser

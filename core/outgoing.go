@@ -55,7 +55,7 @@ func (o *outgoing) open(ctx context.Context, b Body) error {
 		return nil
 	}
 	if OneShot(b) {
-		if r, ok := b.(*readerBody); ok && r.used.Load() {
+		if Spent(b) {
 			return errSpent()
 		}
 		// An envelope that is refused does not spend the body then.

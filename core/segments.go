@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"slices"
 	"sync"
 )
 
@@ -44,14 +45,8 @@ func (s segments) Form() (Form, bool) {
 	return all, true
 }
 
-func (s segments) OneShot() bool {
-	for _, b := range s {
-		if OneShot(b) {
-			return true
-		}
-	}
-	return false
-}
+func (s segments) OneShot() bool { return slices.ContainsFunc(s, OneShot) }
+func (s segments) Spent() bool   { return slices.ContainsFunc(s, Spent) }
 
 type segmentsReader struct {
 	ctx  context.Context

@@ -110,6 +110,9 @@ func (b *body) Form() (core.Form, bool) { return b.form, b.known }
 // OneShot says that reading the body spends it, as [core.OneShot] wants it.
 func (b *body) OneShot() bool { return b.oneShot }
 
+// Spent says whether that has happened, as [core.Spent] wants it.
+func (b *body) Spent() bool { return core.Spent(b.original) }
+
 // Open implements [core.Body].
 func (b *body) Open(ctx context.Context) (io.ReadCloser, error) {
 	src, err := b.original.Open(ctx)

@@ -173,6 +173,26 @@ func TestABodyThatIsSpentEndsTheRetrying(t *testing.T) {
 	}
 }
 
+// What an interceptor puts in front of a body, or makes of it, is spent with it: no
+// transaction is begun in which the content would fail, and which costs the session.
+func TestABodyThatIsSpentBelowOthersEndsTheRetrying(t *testing.T) {
+	for name, wrap := range map[string]func(core.Body) core.Body{
+		"with a header in front":    func(b core.Body) core.Body { return core.Segments(core.String("X-A: b\r\n"), b) },
+		"with line ends made right": core.Canonical,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &server{content: first(9, "451 4.3.0 disk full")}
+			_, err := send(t, s, retry.Config{}, wrap(core.Reader(strings.NewReader(content))))
+			if !errors.Is(err, core.ErrOneShot) {
+				t.Error(err)
+			}
+			if mails, connections := s.count(&s.mails), s.count(&s.connections); mails != 1 || connections != 1 {
+				t.Errorf("there were %d transactions on %d connections, want one", mails, connections)
+			}
+		})
+	}
+}
+
 func TestABodyThatIsNotSpentCanBeTriedAgain(t *testing.T) {
 	s := &server{mail: first(1, "451 4.3.0 later")}
 	if _, err := send(t, s, retry.Config{}, core.Reader(strings.NewReader(content))); err != nil {
