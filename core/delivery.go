@@ -34,7 +34,8 @@ type Delivery struct {
 	due1  [1]int
 }
 
-// Message returns the message, which must not be changed.
+// Message returns the message, which must not be changed, or as [Delivery.Rewrite]
+// has left it.
 func (d *Delivery) Message() *Message { return d.message }
 
 // Receipt returns the outcomes so far. It must not be changed.
