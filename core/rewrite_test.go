@@ -68,7 +68,10 @@ func TestRewrite(t *testing.T) {
 				"S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 250 ok\nS: 354 go on\n" + sent, "accepted 250; accepted 250; accepted 250",
 		},
 		{
-			"parameters too", func(m *core.Message) { m.Params = []core.Param{core.Parameter("", "X-P", "1")}; m.To[0].Params = m.Params },
+			"parameters too", func(m *core.Message) {
+				m.Params = []core.Param{core.Parameter("", "X-P", "1")}
+				m.To[0].Params = m.Params
+			},
 			pipelining + "C: MAIL FROM:<a@example.com> X-P=1\nC| RCPT TO:<b@example.com> X-P=1\nC| RCPT TO:<c@example.com>\nC| RCPT TO:<d@example.com>\nC| DATA\n" +
 				"S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 250 ok\nS: 354 go on\n" + sent, "accepted 250; accepted 250; accepted 250",
 		},

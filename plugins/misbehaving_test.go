@@ -38,6 +38,8 @@ func serve(mode string) {
 	case "well":
 		sdk.Serve(sdk.Info("well", "1"), sdk.Mechanism(tester{}), sdk.Transport(tunnel{}),
 			sdk.Signer("key", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))))
+	case "policy":
+		sdk.Serve(sdk.Info("policy", "1"), sdk.Interceptor("policy", policy{}))
 	case "counted":
 		sdk.Serve(sdk.Info("counted", countStart()), sdk.Mechanism(tester{}))
 	case "host":

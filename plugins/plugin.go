@@ -30,7 +30,7 @@ var (
 	// ErrLate: there was no answer in time.
 	ErrLate = errors.New("no answer in time")
 	// ErrBroken: what it says is not what the protocol has.
-	ErrBroken = errors.New("it breaks the protocol")
+	ErrBroken = remote.ErrBroken
 )
 
 // Plugin is a plugin that was started. It is safe for concurrent use.
@@ -200,6 +200,32 @@ func (p *Plugin) Transport(scheme string) (core.Transport, error) {
 		return nil, configError(p.name, fmt.Errorf("it has no transport for %.70q", scheme), "it has: "+strings.Join(p.about.Transports, " "))
 	}
 	return remote.NewTransport(link{p}, scheme), nil
+}
+
+// Interceptor returns an interceptor of the plugin, which admits, refuses and changes
+// envelopes, and puts header fields in front of messages. It may be used as long as
+// the plugin is not closed, over all restarts. Its Name is the plugin's and its own,
+// with a slash between them.
+//
+// It belongs behind what observes, and in front of what tries again and of what
+// signs: the plugin is asked once for each time that its Delivery function runs, and
+// behind another attempt that is an error. Nothing is opened before the plugin has
+// answered. The caller's context and Config.CallTimeout bound that, and bound also
+// how long the plugin may take to hear what became of the message; Config.Log has it
+// if it could not be told, which changes no outcome.
+//
+// A failure of the plugin is a [*core.Error] of the stage policy, temporary, that
+// holds an [*Error]: nothing is sent without an answer. What the interceptor itself
+// says against a message or a recipient keeps its class and its hint: temporary is
+// Deferred, all else Refused. An envelope that is too large to be shown to the plugin
+// is an error of the class local.
+//
+// The error says that the plugin has no such interceptor.
+func (p *Plugin) Interceptor(name string) (core.Interceptor, error) {
+	if !slices.Contains(p.about.Interceptors, name) {
+		return core.Interceptor{}, configError(p.name, fmt.Errorf("it has no interceptor %.70q", name), "it has: "+strings.Join(p.about.Interceptors, " "))
+	}
+	return remote.NewInterceptor(link{p}, p.about.Name, name, p.lines.log), nil
 }
 
 // Close ends the plugin: what is being asked may still be answered until ctx ends,

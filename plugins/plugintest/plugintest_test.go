@@ -34,7 +34,8 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv("TEST_PLUGIN") != "" {
 		sdk.Serve(sdk.Info("sample", "1"), sdk.Mechanism(pass{}), sdk.Mechanism(mechanisms.Plain("ann", secret)),
-			sdk.Signer("ed25519", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))))
+			sdk.Signer("ed25519", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))),
+			sdk.Interceptor("policy", newPolicy()))
 	}
 	goleak.VerifyTestMain(m)
 }

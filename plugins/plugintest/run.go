@@ -54,6 +54,9 @@ func Run(t *testing.T, config Config) {
 	for _, name := range k.about.Signers {
 		t.Run("signer "+name, func(t *testing.T) { k.signs(t, name) })
 	}
+	for _, name := range k.about.Interceptors {
+		t.Run("interceptor "+name, func(t *testing.T) { k.intercepts(t, name) })
+	}
 	for _, name := range k.about.Mechanisms {
 		if of, ok := k.Mechanisms[name]; ok {
 			t.Run("mechanism "+name, func(t *testing.T) { k.authenticates(t, name, of) })
@@ -111,7 +114,8 @@ func (k *kit) close(t *testing.T, p *plugins.Plugin) {
 
 func (k *kit) starts(t *testing.T) {
 	k.about = k.start(t).About()
-	t.Logf("%s %s, mechanisms %v, signers %v, transports %v", k.about.Name, k.about.Version, k.about.Mechanisms, k.about.Signers, k.about.Transports)
+	t.Logf("%s %s, mechanisms %v, signers %v, transports %v, interceptors %v",
+		k.about.Name, k.about.Version, k.about.Mechanisms, k.about.Signers, k.about.Transports, k.about.Interceptors)
 	for name := range k.Mechanisms {
 		if !slices.Contains(k.about.Mechanisms, name) {
 			t.Errorf("it has no mechanism %s", name)

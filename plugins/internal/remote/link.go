@@ -51,8 +51,11 @@ func failed(link Link, stage core.Stage, err error) *core.Error {
 	return &core.Error{Stage: stage, Class: core.Temporary, Err: &Error{link.Plugin(), err}}
 }
 
+// ErrBroken is that a plugin says what the protocol does not have.
+var ErrBroken = errors.New("it breaks the protocol")
+
 // errViolation is that a plugin answers what was not asked.
-var errViolation = errors.New("it breaks the protocol: its answer is not to what was asked")
+var errViolation = fmt.Errorf("%w: its answer is not to what was asked", ErrBroken)
 
 // errSilent is a failure without a reason.
 var errSilent = errors.New("it gives no reason")

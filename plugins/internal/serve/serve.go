@@ -15,6 +15,7 @@ import (
 
 	"github.com/postrider/postrider/core"
 	"github.com/postrider/postrider/plugins/internal/wire"
+	interceptorv1 "github.com/postrider/postrider/plugins/proto/postrider/interceptor/v1"
 	mechanismv1 "github.com/postrider/postrider/plugins/proto/postrider/mechanism/v1"
 	pluginv1 "github.com/postrider/postrider/plugins/proto/postrider/plugin/v1"
 	signerv1 "github.com/postrider/postrider/plugins/proto/postrider/signer/v1"
@@ -27,6 +28,7 @@ type Plugin struct {
 	Mechanisms    []core.Mechanism
 	Signers       []Signer
 	Transports    []core.Transport
+	Interceptors  []Interceptor
 	Log           *slog.Logger
 }
 
@@ -61,6 +63,7 @@ func (p *Plugin) Register(s grpc.ServiceRegistrar) error {
 	mechanismv1.RegisterMechanismServiceServer(s, &mechanismServer{mechanisms: mechanisms, log: p.Log})
 	signerv1.RegisterSignerServiceServer(s, &signerServer{keys: keys, log: p.Log})
 	transportv1.RegisterTransportServiceServer(s, &transportServer{transports: transports, log: p.Log})
+	interceptorv1.RegisterInterceptorServiceServer(s, newInterceptorServer(p.Interceptors, p.Log))
 	return nil
 }
 
@@ -92,6 +95,12 @@ func (p *Plugin) describe() (*pluginv1.DescribeResponse, error) {
 			return nil, fmt.Errorf("transport %d is nil", n)
 		}
 		d.Transports = append(d.Transports, &pluginv1.TransportDescription{Scheme: t.Scheme()})
+	}
+	for _, i := range p.Interceptors {
+		if i.Admit == nil {
+			return nil, fmt.Errorf("the interceptor %s is nil", i.Name)
+		}
+		d.Interceptors = append(d.Interceptors, &pluginv1.InterceptorDescription{Name: i.Name})
 	}
 	return d, nil
 }

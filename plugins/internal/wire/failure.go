@@ -105,9 +105,12 @@ func (e *remoteError) Error() string   { return e.text }
 func (e *remoteError) Unwrap() []error { return e.kinds }
 
 // bounded returns the begin of a text.
-func bounded(text string) string {
-	if len(text) > maxText {
-		text = text[:maxText] + "..."
+func bounded(text string) string { return cut(text, maxText) }
+
+// cut returns so many octets of a text, and says if there were more.
+func cut(text string, most int) string {
+	if len(text) > most {
+		text = text[:most] + "..."
 	}
 	return strings.ToValidUTF8(text, "\uFFFD") // proto3 has no other strings
 }

@@ -20,18 +20,23 @@ func Refusal(e *core.Error) *mechanismv1.Refusal {
 
 // CoreRefusal returns a refusal as a mechanism in a plugin gets it.
 func CoreRefusal(r *mechanismv1.Refusal) *core.Error {
-	e := &core.Error{
+	return &core.Error{
 		Stage: core.StageAuth,
 		Class: Class(r.GetFailure()),
-		Reply: core.Reply{Code: int(r.GetCode()), Text: r.GetText()},
+		Reply: core.Reply{Code: int(r.GetCode()), Enhanced: EnhancedCode(r.GetEnhancedCode()), Text: r.GetText()},
 		Hint:  Hint(r.GetFailure()),
 		Err:   Err(r.GetFailure()),
 	}
-	if code := r.GetEnhancedCode(); strings.Count(code, ".") == 2 {
-		var c core.EnhancedCode
-		if n, err := fmt.Sscanf(code, "%d.%d.%d", &c[0], &c[1], &c[2]); err == nil && n == len(c) {
-			e.Reply.Enhanced = c
+}
+
+// EnhancedCode reads an enhanced status code (RFC 3463 §2). What is none is as if
+// there were none.
+func EnhancedCode(text string) core.EnhancedCode {
+	var c core.EnhancedCode
+	if strings.Count(text, ".") == 2 {
+		if n, err := fmt.Sscanf(text, "%d.%d.%d", &c[0], &c[1], &c[2]); err == nil && n == len(c) {
+			return c
 		}
 	}
-	return e
+	return core.EnhancedCode{}
 }
