@@ -12,7 +12,9 @@ import (
 	"testing"
 
 	"github.com/postrider/postrider/core"
+	"github.com/postrider/postrider/core/smtptest"
 	"github.com/postrider/postrider/plugins"
+	"github.com/postrider/postrider/transport"
 )
 
 // A challenge and its response, without what SMTP costs.
@@ -147,6 +149,43 @@ func exchange(b *testing.B, near, far net.Conn) {
 		}
 	}
 	answered.Wait()
+}
+
+// A delivery over a session that is there, without an interceptor, with one that
+// admits, and with one that hears of the results too.
+func BenchmarkDelivery(b *testing.B) {
+	config := declared(b)
+	config.Env = []string{modeVariable + "=quiet"}
+	p, err := plugins.Start(b.Context(), config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = p.Close(context.Background()) }()
+	for _, name := range []string{"", "admits", "hears"} {
+		b.Run("plugin "+name, func(b *testing.B) {
+			server := smtptest.NewServer(b, smtptest.ServerOptions{})
+			config := core.Config{Endpoint: server.URL(), Transports: transport.Standard()}
+			if name != "" {
+				i, err := p.Interceptor(name)
+				if err != nil {
+					b.Fatal(err)
+				}
+				config.Interceptors = []core.Interceptor{i}
+			}
+			client, err := core.NewClient(config)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = client.Close() }()
+			m := message()
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := client.Send(b.Context(), m); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
 // Verify, copy, start, connect, and end.

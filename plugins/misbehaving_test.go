@@ -40,6 +40,8 @@ func serve(mode string) {
 			sdk.Signer("key", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))))
 	case "policy":
 		sdk.Serve(sdk.Info("policy", "1"), sdk.Interceptor("policy", policy{}))
+	case "quiet":
+		sdk.Serve(sdk.Interceptor("admits", sdk.AdmitFunc(quiet{}.Admit)), sdk.Interceptor("hears", quiet{}))
 	case "counted":
 		sdk.Serve(sdk.Info("counted", countStart()), sdk.Mechanism(tester{}))
 	case "host":

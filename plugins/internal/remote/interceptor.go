@@ -3,7 +3,6 @@ package remote
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -124,7 +123,7 @@ func (i *interceptor) broken(err error) *core.Error {
 func (i *interceptor) refusal(f *pluginv1.Failure) *core.Error {
 	err := wire.Err(f)
 	if err == nil {
-		err = errors.New("it gives no reason")
+		err = errSilent
 	}
 	return &core.Error{
 		Stage: core.StagePolicy, Class: wire.Class(f), Hint: wire.Hint(f),
