@@ -67,7 +67,7 @@ type Config struct {
 	// StartTimeout is how long a process may take until it serves.
 	StartTimeout time.Duration
 	// CallTimeout is how long the plugin may take for an answer: to one step of an
-	// AUTH, or with a signature.
+	// AUTH, with a signature, or about a message.
 	CallTimeout time.Duration
 	// HealthInterval is the time between two questions whether the plugin is still
 	// there, and HealthTimeout how long it may take for the answer. One that does

@@ -1,6 +1,6 @@
-// Package plugins runs SASL mechanisms and signers that are programs of their own:
-// with their own releases, their secrets in their own process, and crashes that are
-// nobody else's.
+// Package plugins runs SASL mechanisms, signers, transports and interceptors that are
+// programs of their own: with their own releases, their secrets in their own process,
+// and crashes that are nobody else's.
 //
 // [Start] verifies a binary, runs a private copy of it, connects to it over mutual
 // TLS on a Unix socket, and keeps it running. What it has is used as if it were in

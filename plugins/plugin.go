@@ -18,7 +18,7 @@ import (
 )
 
 // Error is a failure of a plugin: which one, and what happened. In what a plugin's
-// mechanism returns it is the cause of a temporary [*core.Error].
+// mechanism or interceptor returns it is the cause of a temporary [*core.Error].
 type Error = remote.Error
 
 // Why a plugin failed, for [errors.Is].

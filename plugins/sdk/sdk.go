@@ -1,5 +1,6 @@
 // Package sdk makes a program a plugin: around the same [core.Mechanism],
-// [crypto.Signer] or [core.Transport] that works in process.
+// [crypto.Signer] or [core.Transport] that works in process, or an [Admitter], which
+// decides about messages.
 //
 //	func main() {
 //		sdk.Serve(sdk.Info("corp-auth", "1.4.0"), sdk.Mechanism(ticket.New()))

@@ -39,8 +39,9 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-// The value, through the wire protocol, by the rules for all interceptors. Their
-// servers say that mailboxes do not exist, so each case has a list of its own.
+// The value, through the wire protocol, by the rules for all interceptors. It is told
+// no results: the servers there say that mailboxes do not exist, and it would refuse
+// the next message to them.
 func TestPolicy_keepsToTheRules(t *testing.T) {
 	interceptortest.Run(t, interceptortest.Config{
 		New: func(t testing.TB) core.Interceptor {

@@ -25,7 +25,8 @@ func dial(t *testing.T) *grpc.ClientConn {
 	t.Helper()
 	p := &serve.Plugin{
 		Name: "test", Log: slog.New(slog.DiscardHandler),
-		Mechanisms: []core.Mechanism{mechanisms.Plain("ann", "x"), nothing{}},
+		Mechanisms:   []core.Mechanism{mechanisms.Plain("ann", "x"), nothing{}},
+		Interceptors: []serve.Interceptor{{Name: "policy", Admit: admit}},
 	}
 	listener, server := bufconn.Listen(1<<16), grpc.NewServer()
 	if err := p.Register(server); err != nil {
