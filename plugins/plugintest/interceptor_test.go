@@ -71,7 +71,7 @@ func TestInterceptor(t *testing.T) {
 }
 
 // post sends a message by a policy.
-func post(t *testing.T, p *policy, m *core.Message, options smtptest.ServerOptions, behind ...core.Interceptor) (*core.Receipt, error, []smtptest.Message) {
+func post(t *testing.T, p *policy, m *core.Message, options smtptest.ServerOptions, behind ...core.Interceptor) (*core.Receipt, []smtptest.Message, error) {
 	t.Helper()
 	server := smtptest.NewServer(t, options)
 	config := server.Config()
@@ -82,7 +82,7 @@ func post(t *testing.T, p *policy, m *core.Message, options smtptest.ServerOptio
 	}
 	defer func() { _ = client.Close() }()
 	receipt, err := client.Send(t.Context(), m)
-	return receipt, err, server.Messages()
+	return receipt, server.Messages(), err
 }
 
 func letter(to ...string) *core.Message {
@@ -102,7 +102,7 @@ func TestInterceptor_whatItSees(t *testing.T) {
 	m := letter("bob@example.net", "é@example.net")
 	m.Params = []core.Param{core.EnvelopeID("QQ 1")}
 	m.To[0].Params = []core.Param{core.NotifyNever()}
-	receipt, err, _ := post(t, p, m, smtptest.ServerOptions{DSN: true, SMTPUTF8: true, Rcpt: func(_ smtptest.Envelope, to smtptest.Recipient) *core.Reply {
+	receipt, _, err := post(t, p, m, smtptest.ServerOptions{DSN: true, SMTPUTF8: true, Rcpt: func(_ smtptest.Envelope, to smtptest.Recipient) *core.Reply {
 		if to.Address == "bob@example.net" {
 			return nil
 		}
@@ -142,7 +142,7 @@ func TestInterceptor_unknownSizeAndTheNullReversePath(t *testing.T) {
 	p := newPolicy()
 	m := letter("bob@example.net")
 	m.From, m.Body = "", core.Reader(strings.NewReader("Subject: hi\r\n\r\nhi\r\n"))
-	if _, err, _ := post(t, p, m, smtptest.ServerOptions{}); err != nil {
+	if _, _, err := post(t, p, m, smtptest.ServerOptions{}); err != nil {
 		t.Error(err)
 	}
 	if asked := <-p.asked; asked.From != "" || asked.Size != -1 {
@@ -158,7 +158,7 @@ func TestInterceptor_aLongReport(t *testing.T) {
 		m.To = append(m.To, core.Recipient{Address: fmt.Sprintf("bob%d@example.net", n)})
 	}
 	p := newPolicy()
-	receipt, err, _ := post(t, p, m, smtptest.ServerOptions{Rcpt: func(smtptest.Envelope, smtptest.Recipient) *core.Reply {
+	receipt, _, err := post(t, p, m, smtptest.ServerOptions{Rcpt: func(smtptest.Envelope, smtptest.Recipient) *core.Reply {
 		return smtptest.Reply("550 5.1.1 " + strings.Repeat("no ", 100))
 	}})
 	if receipt.Count(core.Refused) != len(m.To) {
@@ -199,7 +199,7 @@ func TestInterceptor_decides(t *testing.T) {
 		t.Run(tt.rule, func(t *testing.T) {
 			p := newPolicy()
 			p.changes, p.err = tt.changes, tt.err
-			receipt, err, got := post(t, p, letter("b@example.net", "c@example.net", "d@example.net"), smtptest.ServerOptions{SMTPUTF8: true})
+			receipt, got, err := post(t, p, letter("b@example.net", "c@example.net", "d@example.net"), smtptest.ServerOptions{SMTPUTF8: true})
 			if outcomes(receipt) != tt.outcomes || fmt.Sprint(err) != "<nil>" && (tt.says == "" || !strings.Contains(err.Error(), tt.says)) {
 				t.Errorf("%s: %v", outcomes(receipt), err)
 			}
@@ -243,7 +243,7 @@ func TestInterceptor_fieldsAreSigned(t *testing.T) {
 	}
 	p := newPolicy()
 	p.changes.Header = []sdk.Field{{Name: "X-Policy", Value: strings.Repeat("word ", 30) + "\tend "}, {Name: "X-Empty"}}
-	_, err, got := post(t, p, letter("bob@example.net"), smtptest.ServerOptions{}, sign)
+	_, got, err := post(t, p, letter("bob@example.net"), smtptest.ServerOptions{}, sign)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +301,7 @@ func TestInterceptor_textThatIsNotUTF8(t *testing.T) {
 	} {
 		p := newPolicy()
 		p.changes = changes
-		receipt, err, _ := post(t, p, letter("bob@example.net"), smtptest.ServerOptions{})
+		receipt, _, err := post(t, p, letter("bob@example.net"), smtptest.ServerOptions{})
 		if outcomes(receipt) != "refused" || !strings.Contains(err.Error(), "not UTF-8") {
 			t.Error(err)
 		}
