@@ -31,6 +31,7 @@ func (policy) Admit(ctx context.Context, m *sdk.Message) (changes sdk.Changes, e
 		<-ctx.Done()
 	case "stop":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		<-ctx.Done() // it may take a moment until it has stopped
 	case "large":
 		changes.Header = []sdk.Field{{Name: "X-Large", Value: strings.Repeat("x ", 50<<20)}}
 	case "lines":
