@@ -144,6 +144,9 @@ func (g *generation) Explain(err error, late bool) error {
 		return ErrLate
 	}
 	switch code := status.Code(err); code {
+	case codes.DeadlineExceeded: // gRPC may see that before the context says so
+		g.suspect()
+		return ErrLate
 	case codes.Unavailable, codes.Canceled:
 		// The end of the connection is seen before that of the process.
 		select {

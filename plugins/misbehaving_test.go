@@ -162,6 +162,7 @@ func (*testerRun) Next(ctx context.Context, challenge []byte) ([]byte, error) {
 		fmt.Fprintln(os.Stderr, "answering late")
 	case "stop":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		<-ctx.Done() // it does not stop at once
 	case "flood":
 		for n := range 200_000 {
 			fmt.Fprintln(os.Stderr, "line", n)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"time"
 
@@ -54,7 +53,7 @@ func (p *Plugin) watch(g *generation) error {
 				return nil
 			case <-g.process.done:
 				return fmt.Errorf("%w: %w", ErrEnded, g.process.ended)
-			default:
+			case <-time.After(drainTime): // its connection ends before it does
 				return err
 			}
 		}
@@ -153,7 +152,6 @@ func (p *Plugin) finish(g *generation) {
 	}
 	var err error
 	if g != nil {
-		runtime.GC() // an authentication that a session has dropped would be waited for
 		err = g.stop(ctx)
 	}
 	if err := errors.Join(err, p.folder.remove()); err != nil {

@@ -47,6 +47,7 @@ func (tunnel) Dial(ctx context.Context, e core.Endpoint) (net.Conn, error) {
 		<-ctx.Done()
 	case "stop":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		<-ctx.Done() // it does not stop at once
 	case "nothing":
 		return nil, nil
 	case "refuse":
