@@ -92,7 +92,7 @@ type Restart struct {
 }
 
 // String names the plugin, without its arguments and environment.
-func (c Config) String() string { return "plugin " + c.label() }
+func (c Config) String() string { return "plugin " + c.Label() }
 
 // GoString is String, for %#v.
 func (c Config) GoString() string { return c.String() }
@@ -100,12 +100,16 @@ func (c Config) GoString() string { return c.String() }
 // LogValue is String, for package slog.
 func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// label names the plugin before it has said its name.
-func (c Config) label() string {
-	if c.Name != "" {
+// Label is what the plugin is called in errors and logs: Name, or else that of the
+// binary.
+func (c Config) Label() string {
+	switch {
+	case c.Name != "":
 		return c.Name
+	case c.Path != "":
+		return filepath.Base(c.Path)
 	}
-	return filepath.Base(c.Path)
+	return "without a path"
 }
 
 // maxSocketPath is the room for the path of a Unix socket, the NUL behind it
@@ -116,7 +120,7 @@ const maxSocketPath = 104
 // but what the path says.
 func (c Config) settings() (Config, error) {
 	if err := c.check(); err != nil {
-		return Config{}, configError(c.label(), err, "")
+		return Config{}, configError(c.Label(), err, "")
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -126,7 +130,7 @@ func (c Config) settings() (Config, error) {
 	}
 	// As in folder.go: /postrider-1234567890/1234567890/plugin1234567890
 	if n := len(c.RuntimeDir) + 50; n >= maxSocketPath && runtime.GOOS != "windows" {
-		return Config{}, configError(c.label(), fmt.Errorf("the path of Config.RuntimeDir has %d octets, and a socket in it would have too many", len(c.RuntimeDir)), "use a shorter one")
+		return Config{}, configError(c.Label(), fmt.Errorf("the path of Config.RuntimeDir has %d octets, and a socket in it would have too many", len(c.RuntimeDir)), "use a shorter one")
 	}
 	for _, d := range []struct {
 		value   *time.Duration

@@ -70,7 +70,7 @@ func Start(ctx context.Context, config Config) (*Plugin, error) {
 		return nil, err
 	}
 	p := &Plugin{
-		config: config, name: config.label(),
+		config: config, name: config.Label(),
 		suspected: make(chan struct{}, 1), enabled: make(chan struct{}, 1),
 		closed: make(chan struct{}),
 	}
