@@ -18,6 +18,17 @@ func StartAll(ctx context.Context, configs ...Config) ([]*Plugin, error) {
 	return started, nil
 }
 
+// ReopenAll opens plugins again that were closed, all at the same time, as
+// [Plugin.Reopen] does. If one cannot be opened none is left running.
+func ReopenAll(ctx context.Context, list ...*Plugin) error {
+	errs := make([]error, len(list))
+	each(len(list), func(n int) { errs[n] = list[n].Reopen(ctx) })
+	if err := errors.Join(errs...); err != nil {
+		return errors.Join(err, CloseAll(ctx, list...))
+	}
+	return nil
+}
+
 // CloseAll closes plugins, all at the same time, as [Plugin.Close] does. One that is
 // nil is left out.
 func CloseAll(ctx context.Context, list ...*Plugin) error {

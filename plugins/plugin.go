@@ -37,24 +37,37 @@ var (
 type Plugin struct {
 	config  Config
 	name    string
-	about   *wire.Description
-	folder  *folder
+	about   *wire.Description // of the first process of all
 	lines   *lineLog
 	current atomic.Pointer[generation] // nil while it is down
 
 	suspected chan struct{}
 	enabled   chan struct{}
-	life      context.Context // ends with Close
-	end       context.CancelFunc
-	closing   sync.Once
-	ask       context.Context // how long a process has to end, from the end of life
-	closed    chan struct{}
-	err       error // of closing, from when closed is closed
 
-	generations int // of the goroutine that starts them
+	*run // another one with each Reopen, under mu
 
 	mu     sync.Mutex
 	status Status
+}
+
+// run is the time from Start or Reopen to Close.
+type run struct {
+	life    context.Context // ends with Close
+	end     context.CancelFunc
+	closing sync.Once
+	ask     context.Context // how long a process has to end, from the end of life
+	closed  chan struct{}
+	err     error // of closing, from when closed is closed
+
+	// Of the goroutine that starts the processes.
+	folder      *folder
+	generations int
+}
+
+func newRun() *run {
+	r := &run{closed: make(chan struct{})}
+	r.life, r.end = context.WithCancel(context.Background())
+	return r
 }
 
 // Start verifies and starts a plugin, and returns when that can be used. ctx is for
@@ -70,27 +83,69 @@ func Start(ctx context.Context, config Config) (*Plugin, error) {
 		return nil, err
 	}
 	p := &Plugin{
-		config: config, name: config.Label(),
+		config: config, name: config.Label(), lines: newLineLog(config.Log.With("plugin", config.Label())),
 		suspected: make(chan struct{}, 1), enabled: make(chan struct{}, 1),
-		closed: make(chan struct{}),
+		run: newRun(),
 	}
-	p.life, p.end = context.WithCancel(context.Background())
-	p.lines = newLineLog(config.Log.With("plugin", p.name))
-	if p.folder, err = newFolder(config.RuntimeDir); err != nil {
-		return nil, configError(p.name, err, "Config.RuntimeDir must be a folder in which the host may write")
+	if err := p.open(ctx); err != nil {
+		return nil, err
 	}
-	g, err := p.first(ctx)
-	if err != nil {
-		return nil, p.startError(ctx, errors.Join(err, p.folder.remove()))
-	}
-	p.about = g.about
-	p.ready(g)
-	go p.supervise(g)
 	return p, nil
 }
 
-// first makes the copy of the binary, and the first process of it.
-func (p *Plugin) first(ctx context.Context) (*generation, error) {
+// Reopen starts a plugin again that was closed, as Start does, and with the same
+// errors. It must be the same as before. What was had of it before, its mechanisms
+// and the rest, works again.
+//
+// So a program can see what a plugin has before it wants it to run: it starts the
+// plugin, closes it, and opens it again later.
+func (p *Plugin) Reopen(ctx context.Context) error {
+	p.mu.Lock()
+	select {
+	case <-p.closed:
+	default:
+		p.mu.Unlock()
+		return configError(p.name, errors.New("it is not closed, and cannot be opened again"), "")
+	}
+	p.run = newRun()
+	p.mu.Unlock()
+	return p.open(ctx)
+}
+
+// open begins a run. It leaves nothing running if it fails.
+func (p *Plugin) open(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(p.life, func() { cancel(errClosed) })()
+	g, err := p.first(ctx)
+	if err != nil {
+		err = p.startError(ctx, err)
+		p.end()
+		p.set(Status{State: Closed, Err: err})
+		close(p.closed)
+		return err
+	}
+	if p.about == nil {
+		p.about = g.about
+	}
+	p.ready(g)
+	go p.supervise(g)
+	return nil
+}
+
+// errClosed is that Close was called while the plugin was opened again.
+var errClosed = fmt.Errorf("it was closed: %w", context.Canceled)
+
+// first makes the folder, the copy of the binary, and the first process of it.
+func (p *Plugin) first(ctx context.Context) (_ *generation, err error) {
+	if p.folder, err = newFolder(p.config.RuntimeDir); err != nil {
+		return nil, fmt.Errorf("%w: Config.RuntimeDir must be a folder in which the host may write", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.folder.remove())
+		}
+	}()
 	if err := copyBinary(&p.config, p.folder.binary()); err != nil {
 		return nil, err
 	}
@@ -99,8 +154,13 @@ func (p *Plugin) first(ctx context.Context) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.config.Name != "" && g.about.Name != p.config.Name {
-		err := fmt.Errorf("%w: it calls itself %s, and not %s", ErrBroken, g.about.Name, p.config.Name)
+	switch {
+	case p.config.Name != "" && g.about.Name != p.config.Name:
+		err = fmt.Errorf("%w: it calls itself %s, and not %s", ErrBroken, g.about.Name, p.config.Name)
+	case p.about != nil:
+		err = p.unchanged(g)
+	}
+	if err != nil {
 		return nil, errors.Join(err, g.kill(nil))
 	}
 	return g, nil
@@ -112,7 +172,7 @@ func (p *Plugin) startError(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		e.Class = core.Temporary
-		e.Err = &Error{Plugin: p.name, Err: fmt.Errorf("while it was started: %w", ctx.Err())}
+		e.Err = &Error{Plugin: p.name, Err: fmt.Errorf("while it was started: %w", context.Cause(ctx))}
 	case errors.Is(err, ErrLate), errors.Is(err, ErrEnded):
 		e.Class, e.Hint = core.Temporary, "see what the plugin logs"
 	}
@@ -233,12 +293,15 @@ func (p *Plugin) Interceptor(name string) (core.Interceptor, error) {
 // returns when the process is gone, and says whether it had to be killed. To call
 // it again waits for the same.
 func (p *Plugin) Close(ctx context.Context) error {
-	p.closing.Do(func() {
-		p.ask = ctx
-		p.end()
+	p.mu.Lock()
+	r := p.run
+	p.mu.Unlock()
+	r.closing.Do(func() {
+		r.ask = ctx
+		r.end()
 	})
-	<-p.closed
-	return p.err
+	<-r.closed
+	return r.err
 }
 
 // link is the way to the process that there is.

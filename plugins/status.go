@@ -18,7 +18,7 @@ const (
 	// Disabled: the budget of restarts is used up, or the plugin is no longer what it
 	// was. Only Enable starts it again.
 	Disabled
-	// Closed: Close was called.
+	// Closed: Close was called, or the plugin could not be started.
 	Closed
 )
 

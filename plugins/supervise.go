@@ -106,10 +106,17 @@ func (p *Plugin) relaunch(ctx context.Context) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.about.Same(g.about); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w: %w", errChanged, err), g.kill(nil))
+	if err := p.unchanged(g); err != nil {
+		return nil, errors.Join(err, g.kill(nil))
 	}
 	return g, nil
+}
+
+func (p *Plugin) unchanged(g *generation) error {
+	if err := p.about.Same(g.about); err != nil {
+		return fmt.Errorf("%w: %w", errChanged, err)
+	}
+	return nil
 }
 
 func (p *Plugin) ready(g *generation) {
