@@ -34,10 +34,14 @@
 // When the application stops, the
 // client is shut down, after everything that was constructed with it has
 // stopped: messages that are being sent have the application's stop timeout to
-// end.
+// end. A tenth of that, and at most a second, is left to what the client was
+// constructed with.
 package corefx
 
 import (
+	"context"
+	"time"
+
 	"go.uber.org/fx"
 
 	"github.com/postrider/postrider/core"
@@ -51,7 +55,7 @@ var Module = fx.Module("postrider", fx.Provide(New))
 // that one whose server cannot be reached, or does not accept the credentials,
 // does not start. The application's start timeout bounds it.
 var ConnectAtStart = fx.Module("postrider.connect", fx.Invoke(func(l fx.Lifecycle, c *core.Client) {
-	l.Append(fx.StartHook(c.Connect))
+	l.Append(fx.StartHook(inTime{c}.Connect))
 }))
 
 // Params are the parameters of [New].
@@ -97,9 +101,37 @@ func New(p Params) (Result, error) {
 		return Result{}, err
 	}
 	if p.Lifecycle != nil {
-		p.Lifecycle.Append(fx.StopHook(client.Shutdown))
+		p.Lifecycle.Append(fx.StopHook(inTime{client}.Shutdown))
 	}
 	return Result{Client: client}, nil
+}
+
+// inTime has hooks of the client that end before the time is over that all hooks
+// share: fx calls none any more then, and what the client was made of would not be
+// stopped.
+type inTime struct{ client *core.Client }
+
+// Connect is that of the client.
+func (t inTime) Connect(ctx context.Context) error {
+	ctx, cancel := earlier(ctx)
+	defer cancel()
+	return t.client.Connect(ctx)
+}
+
+// Shutdown is that of the client.
+func (t inTime) Shutdown(ctx context.Context) error {
+	ctx, cancel := earlier(ctx)
+	defer cancel()
+	return t.client.Shutdown(ctx)
+}
+
+// earlier leaves a tenth of the time, and at most a second.
+func earlier(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(time.Until(deadline)/10, time.Second)))
 }
 
 // configError makes an error like those of core.NewClient.

@@ -214,3 +214,18 @@ func TestStageString(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestStageUnmarshalText(t *testing.T) {
+	for s := corefx.Observe; s <= corefx.Wire; s++ {
+		var got corefx.Stage
+		if err := got.UnmarshalText([]byte(s.String())); err != nil || got != s {
+			t.Errorf("%s is read as %s, %v", s, got, err)
+		}
+	}
+	for _, text := range []string{"", "Admit", "stage 1", "7"} {
+		var got corefx.Stage
+		if err := got.UnmarshalText([]byte(text)); err == nil || !strings.Contains(err.Error(), "use observe, admit, retry, limit, transform or wire") || got != 0 {
+			t.Errorf("%q is read as %s, %v", text, got, err)
+		}
+	}
+}

@@ -35,3 +35,14 @@ func (s Stage) String() string {
 }
 
 func (s Stage) valid() bool { return s >= Observe && s <= Wire }
+
+// UnmarshalText reads a stage's name from a configuration file.
+func (s *Stage) UnmarshalText(text []byte) error {
+	for n := Observe; n <= Wire; n++ {
+		if stageNames[n] == string(text) {
+			*s = n
+			return nil
+		}
+	}
+	return fmt.Errorf("there is no stage %.70q: use observe, admit, retry, limit, transform or wire", text)
+}
