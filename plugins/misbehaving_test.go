@@ -42,6 +42,8 @@ func serve(mode string) {
 		sdk.Serve(sdk.Info("policy", "1"), sdk.Interceptor("policy", policy{}))
 	case "quiet":
 		sdk.Serve(sdk.Interceptor("admits", sdk.AdmitFunc(quiet{}.Admit)), sdk.Interceptor("hears", quiet{}))
+	case "secrets":
+		serveSecrets()
 	case "counted":
 		sdk.Serve(sdk.Info("counted", countStart()), sdk.Mechanism(tester{}))
 	case "host":
