@@ -16,14 +16,22 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/postrider/postrider/core/smtptest"
+	"github.com/postrider/postrider/mechanisms"
+	"github.com/postrider/postrider/plugins/sdk"
 )
 
 // programArgs is the variable with which the test's program is the service.
 const programArgs = "FXAPP_TEST_ARGS"
 
+// pluginSwitch is the variable with which it is a plugin.
+const pluginSwitch = "FXAPP_TEST_PLUGIN"
+
 func TestMain(m *testing.M) {
 	if args := os.Getenv(programArgs); args != "" {
 		os.Exit(run(strings.Fields(args), os.Getenv, os.Stdout, os.Stderr))
+	}
+	if os.Getenv(pluginSwitch) != "" {
+		sdk.Serve(sdk.Info("corp-auth", "1"), sdk.Mechanism(mechanisms.Plain("ann", "correct horse")))
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"log/slog"
+	"os"
 
 	"go.uber.org/fx"
 	"go.uber.org/fx/fxevent"
@@ -12,6 +15,7 @@ import (
 	"github.com/postrider/postrider/middleware/logging"
 	"github.com/postrider/postrider/middleware/retry"
 	"github.com/postrider/postrider/middleware/telemetry"
+	"github.com/postrider/postrider/plugins/pluginsfx"
 )
 
 // newConfig says where to send to.
@@ -32,6 +36,21 @@ func newCredentials(s settings) mechanisms.Source {
 		return nil // the service does not authenticate
 	}
 	return mechanisms.File{User: s.user, Path: s.passwordFile}.Credentials
+}
+
+// newPlugins reads which plugins there are: none without a file.
+func newPlugins(s settings) (config pluginsfx.Config, err error) {
+	if s.plugins == "" {
+		return config, nil
+	}
+	data, err := os.ReadFile(s.plugins)
+	if err == nil {
+		err = json.Unmarshal(data, &config)
+	}
+	if err != nil {
+		err = fmt.Errorf("the file of -plugins: %w", err)
+	}
+	return config, err
 }
 
 // newTelemetry reports to the global providers of OpenTelemetry. Without an SDK

@@ -19,6 +19,7 @@ import (
 
 	"github.com/postrider/postrider/core/corefx"
 	"github.com/postrider/postrider/mechanisms/mechanismsfx"
+	"github.com/postrider/postrider/plugins/pluginsfx"
 	"github.com/postrider/postrider/transport/transportfx"
 )
 
@@ -26,9 +27,9 @@ import (
 // interceptors.go and api.go.
 func service(s settings, log *slog.Logger) fx.Option {
 	return fx.Options(
-		corefx.Module, transportfx.Module, mechanismsfx.Module, connecting(s),
+		corefx.Module, transportfx.Module, mechanismsfx.Module, pluginsfx.Module, connecting(s),
 		fx.Supply(s, log), fx.WithLogger(newEventLogger), fx.StopTimeout(s.stopTimeout),
-		fx.Provide(newConfig, newCredentials, newAPI),
+		fx.Provide(newConfig, newCredentials, newPlugins, newAPI),
 		corefx.AsInterceptor(corefx.Observe, newTelemetry),
 		corefx.AsInterceptor(corefx.Observe, newLogging),
 		corefx.AsInterceptor(corefx.Admit, newAudience),

@@ -25,6 +25,8 @@ const usage = `Fxapp takes messages over HTTP and sends them.
   -user NAME            the user to authenticate as, or MAIL_USER
   -password-file FILE   a file with the user's password and nothing else, or
                         MAIL_PASSWORD_FILE
+  -plugins FILE         the plugins to use, in JSON, as docs/plugins.md has it:
+                        {"plugins": [{"path": "/usr/lib/mailer/corp-auth"}]}
   -listen ADDRESS       where HTTP is spoken: a port of this machine
                         (127.0.0.1:8025)
   -connect              do not start if the mail server cannot be reached, or
@@ -38,6 +40,7 @@ const usage = `Fxapp takes messages over HTTP and sends them.
 type settings struct {
 	endpoint           string
 	user, passwordFile string
+	plugins            string      // a file
 	tls                *tls.Config // of the demonstration
 	listen             string
 	connect, demo      bool
@@ -52,6 +55,7 @@ func parse(args []string, getenv func(string) string) (settings, error) {
 	set.StringVar(&s.endpoint, "endpoint", getenv("MAIL_ENDPOINT"), "")
 	set.StringVar(&s.user, "user", getenv("MAIL_USER"), "")
 	set.StringVar(&s.passwordFile, "password-file", getenv("MAIL_PASSWORD_FILE"), "")
+	set.StringVar(&s.plugins, "plugins", "", "")
 	set.StringVar(&s.listen, "listen", "127.0.0.1:8025", "")
 	set.BoolVar(&s.connect, "connect", false, "")
 	set.BoolVar(&s.demo, "demo", false, "")
