@@ -49,6 +49,8 @@ func serve(mode string) {
 		sdk.Serve(info, sdk.Signer("corp.example", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))))
 	case "tunnels":
 		sdk.Serve(info, sdk.Transport(tunnel{}))
+	case "policy":
+		sdk.Serve(info, sdk.Interceptor("audience", sdk.AdmitFunc(admit)), sdk.Interceptor("other", sdk.AdmitFunc(admit)))
 	case "unusable":
 		sdk.Serve(info, sdk.Mechanism(unusable{"X-UNUSABLE"}))
 	case "meeting":
@@ -87,6 +89,14 @@ func (u unusable) Check() error {
 }
 func (unusable) Start(context.Context, *core.Peer) (core.Authentication, []byte, error) {
 	return nil, nil, errors.New("not to be used")
+}
+
+// admit refuses messages to the whole company.
+func admit(_ context.Context, m *sdk.Message) (sdk.Changes, error) {
+	if m.To[0].Address == "everybody@example.net" {
+		return sdk.Changes{}, errors.New("ask the audit team first")
+	}
+	return sdk.Changes{}, nil
 }
 
 // tunnel is a transport that dials the host of the URL.

@@ -198,7 +198,6 @@ func (p *Params) complete(c plugins.Config) plugins.Config {
 // collect takes from plugins that run what is used of them.
 func collect(config *Config, running []*plugins.Plugin) (Result, error) {
 	r := Result{Set: &Set{}}
-	interceptors := make(map[string]bool)
 	var errs []error
 	for n, p := range running {
 		d := &config.Plugins[n]
@@ -209,20 +208,25 @@ func collect(config *Config, running []*plugins.Plugin) (Result, error) {
 			err = m.collect(&r, config.Stages)
 		}
 		errs = append(errs, err)
-		for _, name := range used.Interceptors {
-			interceptors[name] = true
-		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return Result{}, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(config.Stages)) {
-		if !interceptors[name] {
-			return Result{}, configError(fmt.Errorf("pluginsfx.Config.Stages has a stage for the interceptor %q, and no plugin has that: there are %s",
-				name, strings.Join(slices.Sorted(maps.Keys(interceptors)), " ")))
+	return r, checkStages(config.Stages, r.Interceptors)
+}
+
+// checkStages refuses a stage for an interceptor that there is none of.
+func checkStages(stages map[string]corefx.Stage, interceptors []corefx.Interceptor) error {
+	var names []string
+	for _, i := range interceptors {
+		names = append(names, i.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(stages)) {
+		if !slices.Contains(names, name) {
+			return configError(fmt.Errorf("pluginsfx.Config.Stages has a stage for the interceptor %q, and no plugin has that: there are %s", name, strings.Join(names, " ")))
 		}
 	}
-	return r, nil
+	return nil
 }
 
 // collect takes what is used of a plugin that runs.
@@ -247,6 +251,17 @@ func (m *member) collect(r *Result, stages map[string]corefx.Stage) error {
 			return err
 		}
 		r.Transports = append(r.Transports, corefx.Transport{Transport: &transport{t, r.Set, m}, Origin: origin})
+	}
+	for _, name := range m.used.Interceptors {
+		i, err := m.plugin.Interceptor(name)
+		if err != nil {
+			return err
+		}
+		stage, ok := stages[i.Name]
+		if !ok {
+			stage = corefx.Admit
+		}
+		r.Interceptors = append(r.Interceptors, corefx.Interceptor{Interceptor: i, Stage: stage, Origin: origin})
 	}
 	return nil
 }

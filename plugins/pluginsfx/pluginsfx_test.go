@@ -157,6 +157,11 @@ func TestRefused(t *testing.T) {
 		{"a stage for nothing", func(f *fixture, t *testing.T, c *pluginsfx.Config) {
 			c.Stages = map[string]corefx.Stage{"auth/policy": corefx.Admit}
 		}, nil, []string{`a stage for the interceptor "auth/policy", and no plugin has that`}, true},
+		{"two plugins with an interceptor", func(f *fixture, t *testing.T, c *pluginsfx.Config) {
+			one, other := f.declare(t, "policy"), f.declare(t, "policy")
+			other.Name, other.Path = "", copyOf(t, other.Path, "more-policy")
+			c.Plugins = []plugins.Declaration{one, other}
+		}, nil, []string{`two interceptors named "policy/audience", from plugin more-policy and from plugin policy`}, true},
 		{"a signer of a plugin that there is none of", func(f *fixture, t *testing.T, c *pluginsfx.Config) {},
 			corefx.AsInterceptor(corefx.Transform, newDKIM), []string{`there is no plugin "keys": there are auth`}, true},
 		{"a signer that is not used", func(f *fixture, t *testing.T, c *pluginsfx.Config) {
@@ -215,6 +220,40 @@ func TestConfig_fromJSON(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), new(pluginsfx.Config)); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+}
+
+// An interceptor of a plugin is where its stage is, and admits by default.
+func TestInterceptors(t *testing.T) {
+	f := newFixture(t)
+	server := smtptest.NewServer(t, smtptest.ServerOptions{})
+	c := f.config(t, "policy", "keys")
+	c.Stages = map[string]corefx.Stage{"policy/other": corefx.Observe}
+	nothing := func(name string) func() core.Interceptor {
+		return func() core.Interceptor {
+			return core.Interceptor{Name: name, Delivery: func(next core.DeliverFunc) core.DeliverFunc { return next }}
+		}
+	}
+	var client *core.Client
+	app := fxtest.New(t, corefx.Module, pluginsfx.Module, transportfx.Module, fx.NopLogger, fx.Supply(c, f.logger()),
+		fx.Provide(func() core.Config { return core.Config{Endpoint: server.URL()} }),
+		corefx.AsInterceptor(corefx.Retry, nothing("a-retry")), corefx.AsInterceptor(corefx.Observe, nothing("z-logging")),
+		corefx.AsInterceptor(corefx.Transform, newDKIM), fx.Populate(&client),
+	).RequireStart()
+	if got := strings.Join(client.Pipeline(), " "); got != "policy/other z-logging policy/audience a-retry dkim" {
+		t.Errorf("the pipeline is %s", got)
+	}
+	if _, err := client.Send(t.Context(), message(core.String(content))); err != nil {
+		t.Error(err)
+	}
+	refused := message(core.String(content))
+	refused.To = core.Recipients("everybody@example.net")
+	if _, err := client.Send(t.Context(), refused); err == nil || !strings.Contains(err.Error(), "ask the audit team first") {
+		t.Error(err)
+	}
+	app.RequireStop()
+	if got := len(server.Messages()); got != 1 {
+		t.Errorf("%d messages were accepted", got)
 	}
 }
 
