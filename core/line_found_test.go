@@ -35,6 +35,7 @@ func TestLine_aCancelAfterTheContentLeavesTheSessionInUse(t *testing.T) {
 				}
 				a.is(t, 0, "unknown")
 				b.is(t, 1, "accepted 250")
+				synctest.Wait() // until nobody is on the session, which gets no QUIT else
 			})
 		})
 	}
