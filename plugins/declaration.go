@@ -97,7 +97,7 @@ func (d *Declaration) UnmarshalJSON(data []byte) error {
 		},
 	}}
 	if err != nil {
-		return configError(read.label(data), fmt.Errorf("its declaration cannot be read: %w", err), "")
+		return configError(labelIn(data), fmt.Errorf("its declaration cannot be read: %w", err), "")
 	}
 	if err := read.Check(); err != nil {
 		return err
@@ -106,8 +106,8 @@ func (d *Declaration) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// label names a plugin whose declaration was read up to an error.
-func (d *Declaration) label(data []byte) string {
+// labelIn names the plugin of a declaration that cannot be read.
+func labelIn(data []byte) string {
 	var f struct{ Path, Name string }
 	_ = json.Unmarshal(data, &f) // what can be read of it
 	return Config{Path: f.Path, Name: f.Name}.Label()
