@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/postrider/postrider/core"
@@ -17,7 +19,7 @@ import (
 const quitTimeout = 5 * time.Second
 
 // reach returns a configuration that reaches the server, without anything that
-// has to be read from a file.
+// has to be read from a file, or that plugins have.
 func (s *settings) reach() (core.Config, error) {
 	if s.url == "" && len(s.endpoints) == 0 {
 		return core.Config{}, usage("there is no server: give -url, smtp://host:587 for example")
@@ -37,6 +39,12 @@ func (s *settings) reach() (core.Config, error) {
 			Write: d, Content: d, Command: d, Quit: min(d, quitTimeout),
 		}
 	}
+	return config, s.checkURLs(config, len(s.plugins) > 0)
+}
+
+// checkURLs refuses URLs that cannot be. What has a scheme that is not known may
+// wait until the plugins were started.
+func (s *settings) checkURLs(config core.Config, wait bool) error {
 	urls := config.Endpoints
 	if s.url != "" {
 		urls = []string{s.url}
@@ -44,15 +52,46 @@ func (s *settings) reach() (core.Config, error) {
 	// One by one, so that it is said of the URL before any file is read; several
 	// need a breaker, which comes later.
 	for _, url := range urls {
+		scheme, _, _ := strings.Cut(url, ":")
+		isKnown := func(t core.Transport) bool { return strings.EqualFold(t.Scheme(), scheme) }
+		if wait && !slices.ContainsFunc(config.Transports, isKnown) {
+			continue
+		}
 		alone := config
 		alone.Endpoint, alone.Endpoints = url, nil
 		client, err := core.NewClient(alone)
 		if err != nil {
-			return core.Config{}, s.blame(said(err), "url", "endpoints", "helo", "tls")
+			return s.fault(err, "url", "endpoints", "helo", "tls")
 		}
 		_ = client.Close()
 	}
-	return config, nil
+	return nil
+}
+
+// complete adds to a configuration what plugins have.
+func (s *settings) complete(config *core.Config, set *pluginSet) (err error) {
+	if len(s.plugins) == 0 {
+		return nil
+	}
+	transports, err := set.transports()
+	if err != nil {
+		return s.fault(err, "plugins")
+	}
+	config.Transports = append(config.Transports, transports...)
+	if err := s.checkURLs(*config, false); err != nil {
+		return err
+	}
+	config.Auth, err = s.withPlugins(config.Auth, set)
+	return err
+}
+
+// fault is the error of a configuration that a client or a session does not take:
+// as blame says, but if it is a plugin that has failed.
+func (s *settings) fault(err error, names ...string) error {
+	if pluginFailed(err) || asError(err).Class == core.Temporary {
+		return &core.Error{Stage: core.StageConfig, Class: core.Temporary, Err: err}
+	}
+	return s.blame(said(err), names...)
 }
 
 // said returns the error of a configuration in the words of this program.

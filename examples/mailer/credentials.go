@@ -18,12 +18,15 @@ const (
 	needsNothing
 )
 
-// known is the mechanisms by name. The user of those that need nothing is whom
-// to act as (EXTERNAL), or what is left as a trace (ANONYMOUS).
-var known = map[string]struct {
+// builtin is a mechanism that is no plugin's.
+type builtin struct {
 	needs int
 	make  func(user, secret string) core.Mechanism
-}{
+}
+
+// known is the mechanisms by name. The user of those that need nothing is whom
+// to act as (EXTERNAL), or what is left as a trace (ANONYMOUS).
+var known = map[string]builtin{
 	"SCRAM-SHA-512-PLUS": {needsPassword, mechanisms.SCRAMSHA512Plus},
 	"SCRAM-SHA-256-PLUS": {needsPassword, mechanisms.SCRAMSHA256Plus},
 	"SCRAM-SHA-1-PLUS":   {needsPassword, mechanisms.SCRAMSHA1Plus},
@@ -44,17 +47,21 @@ var known = map[string]struct {
 	"ANONYMOUS": {needsNothing, func(user, _ string) core.Mechanism { return mechanisms.Anonymous(user) }},
 }
 
-// mechanismName reads the setting "mech".
+// exists reports whether a mechanism is one of them.
+func (b builtin) exists() bool { return b.needs != 0 }
+
+// mechanismName reads the setting "mech". What is not built in a plugin may have.
 func mechanismName(target *string) func(string) error {
 	return func(text string) error {
-		name := strings.ToUpper(text)
-		if _, ok := known[name]; !ok {
-			names := slices.SortedStableFunc(maps.Keys(known), core.CompareStrength)
-			return fmt.Errorf("there is no such mechanism: use one of %s", strings.Join(names, ", "))
-		}
-		*target = name
+		*target = strings.ToUpper(text)
 		return nil
 	}
+}
+
+// noMechanism is the error of a name that no mechanism has.
+func noMechanism(name string) error {
+	names := slices.SortedStableFunc(maps.Keys(known), core.CompareStrength)
+	return fmt.Errorf("there is no mechanism %q: use one of %s, or one of a plugin", name, strings.Join(names, ", "))
 }
 
 // checkCredentials says which of the settings for authentication do not go
@@ -73,6 +80,8 @@ func (s *settings) checkCredentials() error {
 		return wrong("%s takes no secret: leave out -password-file and -token-file", s.mech)
 	case needs == needsNothing:
 		return nil
+	case s.mech != "" && s.passwordFile == "" && s.tokenFile == "" && len(s.plugins) > 0:
+		return nil // a plugin may have it, which is seen when it was started
 	case needs == needsPassword && s.passwordFile == "":
 		return wrong("%s needs a password: give -user and -password-file", s.mech)
 	case needs == needsToken && s.tokenFile == "":
@@ -96,14 +105,60 @@ func (s *settings) authentication(ctx context.Context) ([]core.Mechanism, redact
 	}
 	var list []core.Mechanism
 	switch {
-	case s.mech != "":
+	case s.mech != "" && !s.ofPlugin():
 		list = []core.Mechanism{known[s.mech].make(s.user, secret)}
+	case s.mech != "":
 	case s.passwordFile != "":
 		list = mechanisms.Password(s.user, secret)
 	case s.tokenFile != "":
 		list = mechanisms.OAuth(s.user, mechanisms.StaticToken(secret))
 	}
 	return list, newRedactor(s.user, secret), nil
+}
+
+// ofPlugin reports whether the mechanism that was asked for by its name is to be
+// a plugin's: it is not built in, or what it needs was not given.
+func (s *settings) ofPlugin() bool {
+	switch known[s.mech].needs {
+	case needsNothing:
+		return false
+	case needsPassword:
+		return s.passwordFile == ""
+	case needsToken:
+		return s.tokenFile == ""
+	}
+	return true
+}
+
+// withPlugins adds the mechanisms of plugins to those that credentials are given
+// for, or returns the one that was asked for by its name. Where both have one of a
+// name it is the plugin's, which was declared for that.
+func (s *settings) withPlugins(list []core.Mechanism, set *pluginSet) ([]core.Mechanism, error) {
+	wrong := func(err error) error { return s.blame(err, "mech", "user", "password-file", "token-file") }
+	switch {
+	case len(s.plugins) == 0:
+		return list, nil
+	case s.mech == "":
+		own, err := set.mechanisms()
+		if err != nil {
+			return nil, s.blame(err, "plugins")
+		}
+		replaced := func(m core.Mechanism) bool {
+			return slices.ContainsFunc(own, func(o core.Mechanism) bool { return o.Name() == m.Name() })
+		}
+		list = append(own, slices.DeleteFunc(list, replaced)...)
+		slices.SortStableFunc(list, func(a, b core.Mechanism) int { return core.CompareStrength(a.Name(), b.Name()) })
+		return list, nil
+	case !s.ofPlugin():
+		return list, nil
+	case s.user != "" || s.passwordFile != "" || s.tokenFile != "":
+		return nil, wrong(fmt.Errorf("%s is no mechanism that takes -user, -password-file or -token-file: a plugin has its own credentials", s.mech))
+	}
+	m, err := set.mechanism(s.mech)
+	if err != nil {
+		return nil, wrong(err)
+	}
+	return []core.Mechanism{m}, nil
 }
 
 // secret reads the password or the token, once: a file that can be read by all is

@@ -43,8 +43,6 @@ func (s *settings) readFile(table []setting) error {
 	}
 	for name := range values {
 		switch {
-		case name == "plugins":
-			return s.fileError("it has plugins, which are not supported by this build: take them out")
 		case name == "config":
 			return s.fileError("it names another file: it cannot")
 		case !known[name]:
@@ -63,8 +61,11 @@ func (s *settings) fileError(format string, args ...any) error {
 
 // readValue reads one value of the file.
 func (s *settings) readValue(one setting, value json.RawMessage) error {
-	if one.name == "interceptors" {
+	switch one.name {
+	case "interceptors":
 		return s.readInterceptors(value)
+	case "plugins":
+		return s.readPlugins(value)
 	}
 	if !one.list || value[0] != '[' {
 		text, err := scalar(value)

@@ -6,6 +6,7 @@ and tells what a server offers.
   mailer send      sends messages
   mailer probe     says what a server offers, and what send would use of it
   mailer pipeline  shows the interceptors that send would use, in order
+  mailer plugin    lists plugins, and verifies one before it is declared
   mailer help COMMAND
 
 To send one message, and to see what the server has to say:
@@ -15,7 +16,8 @@ To send one message, and to see what the server has to say:
 
 What can be given as a flag can stand in the environment too, or in a file: -user
 is POSTRIDER_USER, and "user" in the JSON object of the file that -config names.
-A flag comes before the environment, and that before the file.
+A flag comes before the environment, and that before the file. The file has a place
+for more: settings of interceptors, and of plugins.
 
 Exit status:
    0  all recipients were accepted
@@ -51,8 +53,11 @@ Authentication:
   -user NAME          and
   -password-file FILE the file with the password; a line end behind it is left out
   -token-file FILE    an OAuth access token in the place of a password
-  -mech NAME          this mechanism and no other; EXTERNAL and ANONYMOUS need no
-                      password
+  -mech NAME          this mechanism and no other; EXTERNAL, ANONYMOUS and those of
+                      plugins need no password
+  -plugins PATH       a plugin, whose mechanisms and transports can be used; with
+                      @sha256:SUM behind it no other binary. More in the file
+  -plugin-log         what plugins log, on standard error
 `
 
 const helpSend = `mailer send -url URL -from ADDRESS -to ADDRESS [-to ADDRESS...] [flags] [FILE...]
@@ -81,7 +86,8 @@ How it is sent:
   -endpoints URL      in the place of -url, once for each of several servers
   -endpoint-policy P  fail-over (default), round-robin or least-loaded
   -interceptors LIST  what stands around it, the outermost first: logging,
-                      headers, retry, breaker, ratelimit, dkim, dialogue
+                      headers, retry, breaker, ratelimit, dkim, dialogue, and
+                      those of plugins
   -config FILE        a JSON object with any of these settings
   -json               on standard output, a line of JSON for each message
 
@@ -100,8 +106,34 @@ nothing is sent. The exit status is that with which send would fail, or 0.
   -json               one line of JSON
 `
 
-const helpPipeline = `mailer pipeline [-interceptors LIST] [-retries N] [-endpoints URL...] [-config FILE]
+const helpPipeline = `mailer pipeline [-interceptors LIST] [-retries N] [-endpoints URL...]
+                [-plugins PATH...] [-plugin-log] [-config FILE]
 
 Shows the interceptors that send would use, the outermost first, and the kinds of
-work that each of them wraps. Nothing is opened.
+work that each of them wraps. No server is asked; plugins are started and ended.
+`
+
+const helpPlugin = `mailer plugin list [-plugins PATH...] [-plugin-log] [-config FILE] [-json]
+mailer plugin verify PATH [-sha256 SUM] [-name NAME] [-env NAME=VALUE...] [-json]
+                     [-- ARGUMENT...]
+
+Plugins are programs of their own that have mechanisms, signers, transports and
+interceptors. They are declared in the file of -config:
+
+  {"plugins": [{"path": "/usr/lib/mailer/corp-auth", "sha256": "9f86d0...",
+                "name": "corp-auth", "args": ["-key", "/run/secrets/corp"]}]}
+
+list starts each plugin that is declared, says whether its binary is the one that
+was declared, and what it has; or why it cannot be used.
+
+verify does with a binary what send would do before it trusts it, starts it with
+the arguments behind "--", asks what it has, and ends it. It prints how to declare
+it, with its checksum, and what it has logged. It reads neither the environment nor
+a file.
+  -sha256 SUM         the checksum that the binary is to have
+  -name NAME          what the plugin is to call itself
+  -env NAME=VALUE     a variable of its environment; it has no others
+
+With -json there is a line of JSON for each plugin. The exit status is 0, 78 if
+something has to be changed, or 75 if a plugin has ended or does not answer.
 `

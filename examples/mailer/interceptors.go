@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,12 +28,22 @@ import (
 type interceptorSetting struct {
 	name   string
 	fields json.RawMessage
+	made   core.Interceptor // when it was
 }
 
-// maker makes one interceptor from its fields. Those that write, write to w.
+// stock is what interceptors are made of besides their fields.
+type stock struct {
+	w       io.Writer  // for those that write
+	plugins *pluginSet // nil before they were started
+}
+
+// errNotStarted is that an interceptor needs a plugin, which was not started yet.
+var errNotStarted = errors.New("the plugins were not started")
+
+// maker makes one interceptor from its fields.
 type maker struct {
 	name, about string
-	make        func(fields json.RawMessage, w io.Writer) (core.Interceptor, error)
+	make        func(fields json.RawMessage, from stock) (core.Interceptor, error)
 }
 
 // makers are the interceptors that can be asked for.
@@ -61,9 +72,6 @@ func find(name string) (maker, error) {
 // addInterceptors reads names that are separated by commas.
 func (s *settings) addInterceptors(text string) error {
 	for name := range strings.SplitSeq(text, ",") {
-		if _, err := find(name); err != nil {
-			return err
-		}
 		s.interceptors = append(s.interceptors, interceptorSetting{name: name})
 	}
 	return nil
@@ -90,47 +98,66 @@ func (s *settings) readInterceptors(value json.RawMessage) error {
 			}
 			one.name = named.Name
 		}
-		if _, err := find(one.name); err != nil {
-			return err
-		}
 		s.interceptors = append(s.interceptors, one)
 	}
 	return nil
 }
 
-// pipeline makes the interceptors, the outermost first: those that were asked
-// for in their order, and what -retries and -endpoints need besides.
-func (s *settings) pipeline(w io.Writer) ([]core.Interceptor, error) {
-	has := func(name string) bool {
-		return slices.ContainsFunc(s.interceptors, func(i interceptorSetting) bool { return i.name == name })
+// asked reports whether an interceptor was asked for by its name.
+func (s *settings) asked(name string) bool {
+	return slices.ContainsFunc(s.interceptors, func(i interceptorSetting) bool { return i.name == name })
+}
+
+// makeInterceptors makes the interceptors that were asked for and are not made yet.
+// As long as no plugins were started, those are left that need one.
+func (s *settings) makeInterceptors(from stock) error {
+	if s.asked("retry") && s.has("retries") {
+		return s.blame(errors.New("there are both -retries and the interceptor retry: use one of them"), "retries", "interceptors")
 	}
-	if has("retry") && s.has("retries") {
-		return nil, s.blame(errors.New("there are both -retries and the interceptor retry: use one of them"), "retries", "interceptors")
+	for n := range s.interceptors {
+		one := &s.interceptors[n]
+		if one.made.Name != "" {
+			continue
+		}
+		m, err := find(one.name)
+		if err != nil && from.plugins == nil {
+			continue
+		}
+		if err == nil {
+			one.made, err = m.make(one.fields, from)
+		}
+		switch {
+		case errors.Is(err, errNotStarted):
+		case err != nil:
+			return s.blame(fmt.Errorf("the interceptor %s: %w", one.name, err), "interceptors")
+		}
+	}
+	return nil
+}
+
+// pipeline returns the interceptors, the outermost first: those that were asked for
+// in their order, and what -retries and -endpoints need besides.
+func (s *settings) pipeline(from stock) ([]core.Interceptor, error) {
+	if err := s.makeInterceptors(from); err != nil {
+		return nil, err
 	}
 	var list []core.Interceptor
 	for _, one := range s.interceptors {
-		m, err := find(one.name)
-		if err != nil {
-			return nil, err
-		}
-		made, err := m.make(one.fields, w)
-		if err != nil {
-			return nil, s.blame(fmt.Errorf("the interceptor %s: %w", one.name, err), "interceptors")
-		}
-		list = append(list, made)
+		list = append(list, one.made)
+	}
+	// Behind what is to see a message once.
+	behind := slices.IndexFunc(list, func(i core.Interceptor) bool { return i.Name != logging.Name && i.Name != headers.Name })
+	if behind < 0 {
+		behind = len(list)
 	}
 	if s.retries > 0 {
 		made, err := shortRetries(s.retries)
 		if err != nil {
 			return nil, err
 		}
-		at := slices.IndexFunc(list, func(i core.Interceptor) bool { return i.Name != logging.Name && i.Name != headers.Name })
-		if at < 0 {
-			at = len(list)
-		}
-		list = slices.Insert(list, at, made) // behind what is to see a message once
+		list = slices.Insert(list, behind, made)
 	}
-	if len(s.endpoints) > 1 && !has("breaker") {
+	if len(s.endpoints) > 1 && !s.asked("breaker") {
 		made, err := breaker.New(breaker.Config{})
 		if err != nil {
 			return nil, err
@@ -185,7 +212,7 @@ func (r *rate) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func makeLogging(fields json.RawMessage, w io.Writer) (core.Interceptor, error) {
+func makeLogging(fields json.RawMessage, from stock) (core.Interceptor, error) {
 	var f struct {
 		Format    string `json:"format"`
 		Addresses bool   `json:"addresses"`
@@ -193,18 +220,18 @@ func makeLogging(fields json.RawMessage, w io.Writer) (core.Interceptor, error) 
 	if err := readFields(fields, &f); err != nil {
 		return core.Interceptor{}, err
 	}
-	var handler slog.Handler = slog.NewTextHandler(w, nil)
+	var handler slog.Handler = slog.NewTextHandler(from.w, nil)
 	switch f.Format {
 	case "", "text":
 	case "json":
-		handler = slog.NewJSONHandler(w, nil)
+		handler = slog.NewJSONHandler(from.w, nil)
 	default:
 		return core.Interceptor{}, errors.New(`its "format" is "text" or "json"`)
 	}
 	return logging.New(logging.Config{Logger: slog.New(handler), Addresses: f.Addresses})
 }
 
-func makeHeaders(fields json.RawMessage, _ io.Writer) (core.Interceptor, error) {
+func makeHeaders(fields json.RawMessage, _ stock) (core.Interceptor, error) {
 	var f struct {
 		Domain string `json:"domain"`
 	}
@@ -230,7 +257,7 @@ func shortRetries(further int) (core.Interceptor, error) {
 	})
 }
 
-func makeRetry(fields json.RawMessage, _ io.Writer) (core.Interceptor, error) {
+func makeRetry(fields json.RawMessage, _ stock) (core.Interceptor, error) {
 	var f struct {
 		Attempts int    `json:"attempts"`
 		Initial  period `json:"initial-interval"`
@@ -242,7 +269,7 @@ func makeRetry(fields json.RawMessage, _ io.Writer) (core.Interceptor, error) {
 	return retry.New(retry.Config{Attempts: f.Attempts, InitialInterval: time.Duration(f.Initial), MaxInterval: time.Duration(f.Max)})
 }
 
-func makeBreaker(fields json.RawMessage, _ io.Writer) (core.Interceptor, error) {
+func makeBreaker(fields json.RawMessage, _ stock) (core.Interceptor, error) {
 	var f struct {
 		Failures int    `json:"failures"`
 		Rest     period `json:"rest"`
@@ -253,7 +280,7 @@ func makeBreaker(fields json.RawMessage, _ io.Writer) (core.Interceptor, error) 
 	return breaker.New(breaker.Config{Failures: f.Failures, Rest: time.Duration(f.Rest)})
 }
 
-func makeRateLimit(fields json.RawMessage, _ io.Writer) (core.Interceptor, error) {
+func makeRateLimit(fields json.RawMessage, _ stock) (core.Interceptor, error) {
 	var f struct {
 		Messages   rate `json:"messages"`
 		Recipients rate `json:"recipients"`
@@ -268,31 +295,43 @@ func makeRateLimit(fields json.RawMessage, _ io.Writer) (core.Interceptor, error
 	return ratelimit.New(ratelimit.Config{Messages: ratelimit.Rate(f.Messages), Recipients: ratelimit.Rate(f.Recipients), Adaptive: f.Adaptive})
 }
 
-func makeDKIM(fields json.RawMessage, _ io.Writer) (core.Interceptor, error) {
+func makeDKIM(fields json.RawMessage, from stock) (core.Interceptor, error) {
 	var f struct {
 		Domain   string `json:"domain"`
 		Selector string `json:"selector"`
 		KeyFile  string `json:"key-file"`
+		Signer   string `json:"signer"`
 	}
 	if err := readFields(fields, &f); err != nil {
 		return core.Interceptor{}, err
 	}
-	if f.Domain == "" || f.Selector == "" || f.KeyFile == "" {
-		return core.Interceptor{}, errors.New(`it needs "domain", "selector" and "key-file": give them in the file of -config`)
+	if f.Domain == "" || f.Selector == "" || (f.KeyFile == "") == (f.Signer == "") {
+		return core.Interceptor{}, errors.New(`it needs "domain", "selector", and either "key-file" or the "signer" of a plugin: give them in the file of -config`)
 	}
-	key, err := dkim.LoadKey(f.KeyFile)
+	key, err := from.key(f.KeyFile, f.Signer)
 	if err != nil {
 		return core.Interceptor{}, err
 	}
 	return dkim.New(dkim.Config{Signatures: []dkim.Signature{{Domain: f.Domain, Selector: f.Selector, Signer: key}}})
 }
 
-func makeDialogue(fields json.RawMessage, w io.Writer) (core.Interceptor, error) {
+// key returns the key in a file, or else that of a plugin.
+func (from stock) key(file, signer string) (crypto.Signer, error) {
+	switch {
+	case file != "":
+		return dkim.LoadKey(file)
+	case from.plugins == nil:
+		return nil, errNotStarted
+	}
+	return from.plugins.signer(signer)
+}
+
+func makeDialogue(fields json.RawMessage, from stock) (core.Interceptor, error) {
 	var f struct {
 		Times bool `json:"times"`
 	}
 	if err := readFields(fields, &f); err != nil {
 		return core.Interceptor{}, err
 	}
-	return dialogue.New(dialogue.Config{Writer: w, Times: f.Times})
+	return dialogue.New(dialogue.Config{Writer: from.w, Times: f.Times})
 }

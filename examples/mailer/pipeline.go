@@ -10,12 +10,21 @@ import (
 )
 
 // showPipeline is the command pipeline: it prints the interceptors that send
-// would use, in order, and opens nothing.
-func showPipeline(_ context.Context, s *settings, sys *system) error {
+// would use, in order. It opens nothing, and starts plugins only to ask them.
+func showPipeline(ctx context.Context, s *settings, sys *system) error {
 	if len(s.files) > 0 {
 		return usage("pipeline takes no file, and there is %q", s.files[0])
 	}
-	list, err := s.pipeline(sys.stderr)
+	from := stock{w: sys.stderr}
+	err := s.makeInterceptors(from)
+	if err != nil {
+		return err
+	}
+	if from.plugins, err = s.startPlugins(ctx, sys); err != nil {
+		return err
+	}
+	defer from.plugins.close()
+	list, err := s.pipeline(from)
 	if err != nil {
 		return err
 	}

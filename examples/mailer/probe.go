@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/postrider/postrider/core"
@@ -31,7 +32,23 @@ func probe(ctx context.Context, s *settings, sys *system) error {
 	if err := s.protect(&config); err != nil {
 		return err
 	}
-	p := &probing{s: s, secrets: secrets, auth: auth, given: len(auth) > 0, roots: config.TLS.RootCAs}
+	ctx, release := s.bound(ctx)
+	defer release()
+	p := &probing{s: s, secrets: secrets, roots: config.TLS.RootCAs}
+	set, err := s.startPlugins(ctx, sys)
+	if err == nil {
+		defer set.close()
+		config.Auth = auth
+		err = s.complete(&config, set)
+	}
+	switch {
+	case statusOf(err, false) == deferred:
+		return p.end(sys.stdout, err)
+	case err != nil:
+		return err
+	}
+	p.auth, p.given = config.Auth, len(config.Auth) > 0
+	config.Auth = nil // it is not to authenticate
 	if !p.given {
 		p.auth = mechanisms.Password("user", "password") // what would be chosen, and never used
 		if s.cert != "" {
@@ -41,28 +58,21 @@ func probe(ctx context.Context, s *settings, sys *system) error {
 	// The certificate is looked at afterwards: a bad one is to be told of.
 	config.TLS.InsecureSkipVerify = true
 	config.TLSPolicy = core.TLSOpportunistic
-	ctx, release := s.bound(ctx)
-	defer release()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	over := make(chan struct{})
-	defer close(over)
-	go func() {
-		select {
-		case <-over:
-		case <-sys.interrupts:
-			cancel(errInterrupted)
-		}
-	}()
-	failure := p.run(ctx, config)
-	if err := p.print(sys.stdout, failure); err != nil {
+	ctx, uninterruptible := interruptible(ctx, sys)
+	defer uninterruptible()
+	return p.end(sys.stdout, p.run(ctx, config))
+}
+
+// end prints what was found, and returns what the program ends with.
+func (p *probing) end(w io.Writer, failure error) error {
+	if err := p.print(w, failure); err != nil {
 		return written(err)
 	}
 	if failure == nil {
 		return nil
 	}
 	e := asError(failure)
-	return &ended{statusOf(failure, p.given), fmt.Errorf("%s: %s", stageName(e.Stage), secrets.errorText(e))}
+	return &ended{statusOf(failure, p.given), fmt.Errorf("%s: %s", stageName(e.Stage), p.secrets.errorText(e))}
 }
 
 // probing is one run of the command, and what it has found.

@@ -11,15 +11,14 @@ import (
 type progress struct{ bar *progressbar.ProgressBar }
 
 // newProgress returns the bar for a run, if there is something to show and a
-// terminal to show it on. Where interceptors write to the terminal there is none.
+// terminal to show it on. Where interceptors or plugins write to the terminal there
+// is none.
 func newProgress(s *settings, sys *system) *progress {
 	if len(s.files) < 2 || !term.IsTerminal(int(sys.stderr.Fd())) {
 		return nil
 	}
-	for _, one := range s.interceptors {
-		if one.name == "logging" || one.name == "dialogue" {
-			return nil
-		}
+	if s.asked("logging") || s.asked("dialogue") || s.pluginLog {
+		return nil
 	}
 	return &progress{progressbar.NewOptions(len(s.files),
 		progressbar.OptionSetWriter(sys.stderr),

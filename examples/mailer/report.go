@@ -21,6 +21,8 @@ type reporter struct {
 	many    bool // there is more than one message
 
 	mu       sync.Mutex
+	waiting  map[int]*result // for those before them, by their place
+	next     int             // the place of the next result
 	bar      *progress
 	status   int
 	outcomes map[string]int
@@ -32,21 +34,40 @@ type reporter struct {
 func newReporter(s *settings, sys *system, secrets redactor, user bool) *reporter {
 	return &reporter{
 		s: s, out: sys.stdout, secrets: secrets, user: user, many: len(s.files) > 1,
-		bar: newProgress(s, sys), outcomes: map[string]int{},
+		bar: newProgress(s, sys), outcomes: map[string]int{}, waiting: map[int]*result{},
 	}
 }
 
 // sent reports a message that the client has had.
-func (p *reporter) sent(j *job, r core.Result) { p.add(p.newResult(j.name, j.tries, r.Receipt)) }
+func (p *reporter) sent(j *job, r core.Result) {
+	p.inOrder(j.n, p.newResult(j.name, j.tries, r.Receipt))
+}
 
-// unsent reports a message that the client has not had; m is nil if it could not
-// be read.
-func (p *reporter) unsent(name string, m *core.Message, err *core.Error) {
+// unsent reports the message of the n-th file, which the client has not had; m is
+// nil if it could not be read.
+func (p *reporter) unsent(n int, m *core.Message, err *core.Error) {
 	to := p.s.recipients(p.s.to...)
 	if m != nil {
 		to = m.To
 	}
-	p.add(p.unsentResult(name, to, err))
+	p.inOrder(n, p.unsentResult(p.s.files[n], to, err))
+}
+
+// inOrder reports the n-th file behind those that come before it, if they are sent
+// in order: what cannot be sent waits for the one that is under way.
+func (p *reporter) inOrder(n int, r *result) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.s.concurrency > 1 {
+		p.add(r)
+		return
+	}
+	p.waiting[n] = r
+	for p.waiting[p.next] != nil {
+		p.add(p.waiting[p.next])
+		delete(p.waiting, p.next)
+		p.next++
+	}
 }
 
 // goesOn reports whether results can still be written: what is sent and not
@@ -58,8 +79,6 @@ func (p *reporter) goesOn() bool {
 }
 
 func (p *reporter) add(r *result) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.outcomes[r.Outcome]++
 	if r.Error != nil {
 		p.status = first(p.status, r.status)

@@ -38,7 +38,8 @@ func send(ctx context.Context, s *settings, sys *system) error {
 	if err != nil {
 		return err
 	}
-	if config.Interceptors, err = s.pipeline(sys.stderr); err != nil {
+	from := stock{w: sys.stderr}
+	if err := s.makeInterceptors(from); err != nil {
 		return err
 	}
 	var secrets redactor
@@ -48,22 +49,63 @@ func send(ctx context.Context, s *settings, sys *system) error {
 	if err := s.protect(&config); err != nil {
 		return err
 	}
-	w := &work{
-		s: s, stdin: sys.stdin, underway: map[*core.Message]*job{},
-		results: newReporter(s, sys, secrets, len(config.Auth) > 0),
+	ctx, release := s.bound(ctx)
+	defer release()
+	w := &work{s: s, stdin: sys.stdin, underway: map[*core.Message]*job{}}
+	from.plugins, err = s.startPlugins(ctx, sys)
+	if err == nil {
+		defer from.plugins.close()
+		err = w.open(config, from)
+	}
+	w.results = newReporter(s, sys, secrets, len(config.Auth) > 0 || s.mech != "")
+	if statusOf(err, false) == deferred {
+		w.unsent(ctx, asError(err))
+		return w.results.end()
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = w.client.Close() }()
+	w.run(ctx, sys)
+	return w.results.end()
+}
+
+// open makes the client.
+func (w *work) open(config core.Config, from stock) (err error) {
+	if err := w.s.complete(&config, from.plugins); err != nil {
+		return err
+	}
+	if config.Interceptors, err = w.s.pipeline(from); err != nil {
+		return err
 	}
 	config.Interceptors = append(config.Interceptors, w.interceptor())
 	if _, err := core.ChooseMechanism(config, &core.Peer{}); err != nil {
-		return &ended{misconfigured, said(err)} // a password that cannot be one, say
+		return w.s.fault(&ended{misconfigured, err}) // a password that cannot be one, say
 	}
 	if w.client, err = core.NewClient(config); err != nil {
-		return s.blame(said(err), "endpoints", "interceptors")
+		return w.s.fault(err, "endpoints", "interceptors")
 	}
-	defer func() { _ = w.client.Close() }()
-	ctx, release := s.bound(ctx)
-	defer release()
-	w.run(ctx, sys)
-	return w.results.end()
+	return nil
+}
+
+// unsent reports all messages: none was begun, because of an error.
+func (w *work) unsent(ctx context.Context, err *core.Error) {
+	for n, name := range w.s.files {
+		if !w.results.goesOn() {
+			return
+		}
+		m, done, unfit := w.s.open(ctx, name, w.stdin)
+		if unfit == nil {
+			unfit = m.Check()
+		}
+		switch e := unfitError(unfit); {
+		case unfit != nil && e.Class != core.Temporary:
+			w.results.unsent(n, m, e)
+		default:
+			w.results.unsent(n, m, err)
+		}
+		done()
+	}
 }
 
 // work is one run of the command.
@@ -84,6 +126,7 @@ type work struct {
 // job is one file on its way.
 type job struct {
 	name string
+	n    int // of all files
 	done func()
 	// tries is how many times it was tried, those times included when no session
 	// could be opened.
@@ -99,7 +142,7 @@ func (w *work) run(ctx context.Context, sys *system) {
 	go w.watch(sys, over)
 	// What it returns is in the results, one by one.
 	_ = w.client.SendAll(ctx, w.messages(ctx), w.settle)
-	for _, name := range w.s.files[w.next:] {
+	for ; w.next < len(w.s.files); w.next++ {
 		if !w.results.goesOn() {
 			return
 		}
@@ -107,7 +150,7 @@ func (w *work) run(ctx context.Context, sys *system) {
 		if cause == nil {
 			cause = errInterrupted
 		}
-		w.results.unsent(name, nil, &core.Error{Stage: core.StagePolicy, Class: core.Temporary, Err: fmt.Errorf("it was not begun: %w", cause)})
+		w.results.unsent(w.next, nil, &core.Error{Stage: core.StagePolicy, Class: core.Temporary, Err: fmt.Errorf("it was not begun: %w", cause)})
 	}
 }
 
@@ -117,7 +160,7 @@ func (w *work) run(ctx context.Context, sys *system) {
 func (w *work) messages(ctx context.Context) iter.Seq[*core.Message] {
 	return func(yield func(*core.Message) bool) {
 		for w.next < len(w.s.files) && w.goesOn() && w.results.goesOn() {
-			name := w.s.files[w.next]
+			n, name := w.next, w.s.files[w.next]
 			w.next++
 			m, done, err := w.s.open(ctx, name, w.stdin)
 			if err == nil {
@@ -125,11 +168,11 @@ func (w *work) messages(ctx context.Context) iter.Seq[*core.Message] {
 			}
 			if err != nil {
 				done()
-				w.results.unsent(name, m, unfitError(err))
+				w.results.unsent(n, m, unfitError(err))
 				continue
 			}
 			w.mu.Lock()
-			w.underway[m] = &job{name: name, done: done}
+			w.underway[m] = &job{name: name, n: n, done: done}
 			w.mu.Unlock()
 			if !yield(m) {
 				return

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/postrider/postrider/plugins"
 )
 
 // settings is what was asked for: by flags, else by the environment, else by a
@@ -31,6 +33,9 @@ type settings struct {
 	timeout, deadline                   time.Duration
 	config                              string
 	interceptors                        []interceptorSetting
+	plugins                             []plugins.Declaration
+	pluginLog                           bool
+	verified                            plugins.Declaration // of the command "plugin verify"
 }
 
 // origin says where a setting is from.
@@ -62,10 +67,14 @@ const (
 	forSend = 1 << iota
 	forProbe
 	forPipeline
-	forAll = forSend | forProbe | forPipeline
+	forList
+	forVerify
+	forMail = forSend | forProbe | forPipeline
 )
 
-var commandBits = map[string]int{"send": forSend, "probe": forProbe, "pipeline": forPipeline}
+var commandBits = map[string]int{
+	"send": forSend, "probe": forProbe, "pipeline": forPipeline, "plugin list": forList, "plugin verify": forVerify,
+}
 
 // A setting is one thing that can be set. Its name is that of the flag; with
 // POSTRIDER_ in front, in upper case and with "_" for "-" that of the variable
@@ -81,7 +90,7 @@ type setting struct {
 // table lists what can be set, and puts what is set into s.
 func (s *settings) table() []setting {
 	return []setting{
-		{name: "url", use: forAll, set: text(&s.url)},
+		{name: "url", use: forMail, set: text(&s.url)},
 		{name: "endpoints", use: forSend | forPipeline, list: true, set: appendTo(&s.endpoints)},
 		{name: "endpoint-policy", use: forSend, set: oneOf(&s.endpointPolicy, "fail-over", "round-robin", "least-loaded")},
 		{name: "from", use: forSend, set: text(&s.from)},
@@ -104,14 +113,31 @@ func (s *settings) table() []setting {
 		{name: "timeout", use: forSend | forProbe, set: duration(&s.timeout)},
 		{name: "deadline", use: forSend | forProbe, set: duration(&s.deadline)},
 		{name: "interceptors", use: forSend | forPipeline, list: true, set: s.addInterceptors},
-		{name: "json", use: forSend | forProbe, isBool: true, set: yesNo(&s.json)},
-		{name: "config", use: forAll, set: text(&s.config)},
+		{name: "plugins", use: forMail | forList, list: true, set: s.addPlugin},
+		{name: "plugin-log", use: forMail | forList, isBool: true, set: yesNo(&s.pluginLog)},
+		{name: "json", use: forSend | forProbe | forList, isBool: true, set: yesNo(&s.json)},
+		{name: "config", use: forMail | forList, set: text(&s.config)},
+	}
+}
+
+// verifyTable lists what can be set for "plugin verify": by flags alone, since it
+// is about the plugin that they name.
+func (s *settings) verifyTable() []setting {
+	d := &s.verified
+	return []setting{
+		{name: "sha256", use: forVerify, set: text(&d.SHA256)},
+		{name: "name", use: forVerify, set: text(&d.Name)},
+		{name: "env", use: forVerify, list: true, set: appendTo(&d.Env)},
+		{name: "json", use: forVerify, isBool: true, set: yesNo(&s.json)},
 	}
 }
 
 // load reads the flags, the environment and the file.
 func load(command string, args []string, environment func(string) (string, bool)) (*settings, error) {
 	s := &settings{command: command, given: map[string]origin{}, concurrency: 1, depth: 1}
+	if command == "plugin verify" {
+		return s, s.readFlags(s.verifyTable(), args)
+	}
 	table := s.table()
 	if err := s.readFlags(table, args); err != nil {
 		return nil, err
@@ -124,7 +150,24 @@ func load(command string, args []string, environment func(string) (string, bool)
 			return nil, err
 		}
 	}
-	return s, nil
+	return s, s.checkNames()
+}
+
+// checkNames refuses the names of mechanisms and interceptors that there are not.
+// What is not built in a plugin may have: that is seen when it was started.
+func (s *settings) checkNames() error {
+	if len(s.plugins) > 0 {
+		return nil
+	}
+	if s.has("mech") && !known[s.mech].exists() {
+		return s.blame(noMechanism(s.mech), "mech")
+	}
+	for _, one := range s.interceptors {
+		if _, err := find(one.name); err != nil {
+			return s.blame(err, "interceptors")
+		}
+	}
+	return nil
 }
 
 // readFlags reads the command line. Flags may stand behind files, up to "--".

@@ -23,9 +23,9 @@ func TestSettings_badInput(t *testing.T) {
 		status int
 		says   string
 	}{
-		"no command":                       {nil, nil, 64, "use send, probe or pipeline"},
+		"no command":                       {nil, nil, 64, "use send, probe, pipeline or plugin"},
 		"no such command":                  {[]string{"sned"}, nil, 64, `no command "sned"`},
-		"no such help":                     {[]string{"help", "sned"}, nil, 64, "send, probe and pipeline"},
+		"no such help":                     {[]string{"help", "sned"}, nil, 64, "send, probe, pipeline and plugin"},
 		"no such flag":                     {with("-x"), nil, 64, "mailer help send lists the flags"},
 		"a flag of another command":        {[]string{"probe", "-from", "a@example.com"}, nil, 64, "probe has no such flag"},
 		"a flag twice":                     {with("-from", "a@example.com"), nil, 64, "it is there twice"},
@@ -68,7 +68,6 @@ func TestSettings_badInput(t *testing.T) {
 		"an empty configuration file":      {with("-config", empty), nil, 78, "not a JSON object"},
 		"two objects in the file":          {with("-config", file(t, "{}{}")), nil, 78, "behind the JSON object"},
 		"no such setting":                  {with("-config", file(t, `{"form":"a@example.com"}`)), nil, 78, `no setting "form"`},
-		"plugins":                          {with("-config", file(t, `{"plugins":[]}`)), nil, 78, "not supported by this build"},
 		"a file in the file":               {with("-config", file(t, `{"config":"x"}`)), nil, 78, "it cannot"},
 		"a value in the file":              {with("-config", file(t, `{"depth":1000}`)), nil, 78, `"depth": use a number`},
 		"no value in the file":             {with("-config", file(t, `{"depth":null}`)), nil, 78, "use a string, a number"},
@@ -171,8 +170,8 @@ func TestHelp_hasEverySetting(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, one := range (&settings{}).table() {
-		for command, help := range map[string]string{"send": helpSend, "probe": helpProbe, "pipeline": helpPipeline} {
-			if has := strings.Contains(help, " -"+one.name+" ") || strings.Contains(help, "[-"+one.name+" "); has != (one.use&commandBits[command] != 0) && !(command == "pipeline" && one.name == "url") {
+		for command, help := range map[string]string{"send": helpSend, "probe": helpProbe, "pipeline": helpPipeline, "plugin list": helpPlugin} {
+			if has := strings.Contains(help, " -"+one.name+" ") || strings.Contains(help, "[-"+one.name+" ") || strings.Contains(help, "[-"+one.name+"]"); has != (one.use&commandBits[command] != 0) && !(command == "pipeline" && one.name == "url") {
 				t.Errorf("-%s in the help of %s: %t", one.name, command, has)
 			}
 		}
@@ -180,7 +179,7 @@ func TestHelp_hasEverySetting(t *testing.T) {
 			t.Errorf("-%s is not in docs/mailer.md", one.name)
 		}
 	}
-	for _, help := range []string{helpAll, helpSend, helpProbe, helpPipeline} {
+	for _, help := range []string{helpAll, helpSend, helpProbe, helpPipeline, helpPlugin} {
 		for line := range strings.Lines(help) {
 			if len(line) > 90 {
 				t.Errorf("%d columns: %s", len(line), line)

@@ -40,7 +40,7 @@ var statuses = []struct {
 	applies func(e *core.Error, user bool) bool
 }{
 	{unknown, func(e *core.Error, _ bool) bool { return errors.Is(e, core.ErrUnknownOutcome) }},
-	{misconfigured, func(e *core.Error, _ bool) bool { return e.Stage == core.StageConfig }},
+	{misconfigured, func(e *core.Error, _ bool) bool { return e.Stage == core.StageConfig && e.Class != core.Temporary }},
 	// "530 Authentication required" may be the reply to any command, RFC 4954 §6.
 	{unauthorised, func(e *core.Error, _ bool) bool { return e.Code() == 530 }},
 	{unauthorised, func(e *core.Error, _ bool) bool { return e.Stage == core.StageAuth && e.Class != core.Temporary }},

@@ -31,6 +31,19 @@ var words = strings.NewReplacer(
 	"set Message.To, with core.Recipients for example", "give -to ADDRESS",
 	"replace it in a single step, by a rename", "write the password or the token into it",
 	"call StartTLS first, ", "",
+	"Config.RuntimeDir", `"runtime-dir"`,
+	"Config.Path", "the path",
+	"Config.SHA256", "the checksum",
+	"use the first word that sha256sum prints", "mailer plugin verify prints it",
+	"Config.Name", "the name",
+	"Config.Args", `"args"`,
+	"Config.Env", `"env"`,
+	"Config.StartTimeout", `"start-timeout"`,
+	"Config.CallTimeout", `"call-timeout"`,
+	"Config.StopTimeout", `"stop-timeout"`,
+	"Config.HealthInterval", `"health-interval"`,
+	"Config.HealthTimeout", `"health-timeout"`,
+	"Config.Restart.", `"restart" `,
 )
 
 // redactor removes credentials from text.

@@ -1,0 +1,422 @@
+//go:build unix
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/postrider/postrider/core/smtptest"
+)
+
+func TestPluginList(t *testing.T) {
+	nothingLeft := private(t)
+	path, sum := self(t)
+	zeros := strings.Repeat("0", 64)
+	r := mailer(t, "plugin", "list", "-json", "-config", declaring(t, strings.Join([]string{
+		plugin(t, "well", fmt.Sprintf(`"sha256":%q`, strings.ToUpper(sum))), plugin(t, "key"), plugin(t, "tunnel"),
+		plugin(t, "well", fmt.Sprintf(`"sha256":%q`, zeros)), plugin(t, "dies"), plugin(t, "junk"), `"/nonexistent/plugin"`,
+		plugin(t, "well", `"name":"other"`), plugin(t, "well", `"use":{"signers":["key"]}`), plugin(t, "well", `"use":{"signers":["x"]}`),
+		plugin(t, "silent", `"start-timeout":"200ms"`),
+	}, ",")))
+	r.ends(t, 78, "7 of 11 plugins cannot be used; the first: ")
+	found := r.found(t)
+	if len(found) != 11 {
+		t.Fatalf("got %s", r.stdout)
+	}
+	for n, want := range []string{
+		"ready, matches, mechanisms [X-TEST], signers [key], transports []",
+		"ready, not_declared, mechanisms [], signers [example.com], transports []",
+		"ready, not_declared, mechanisms [], signers [], transports [test+tcp]",
+		"failed, differs, mechanisms [], signers [], transports [], local: the binary does not have the checksum that was declared: it has " + sum + " (install the binary that was declared; or, if",
+		"failed, not_declared, mechanisms [], signers [], transports [], temporary: its process ended before its handshake: exit status 7 (see what it logs",
+		"failed, not_declared, mechanisms [], signers [], transports [], local: it is no plugin of this kind: what it prints first is not a handshake (name a program",
+		"failed, unknown, mechanisms [], signers [], transports [], local: lstat /nonexistent: no such file or directory (install it there",
+		"failed, not_declared, mechanisms [], signers [], transports [], local: it breaks the protocol: it calls itself test, and not other (declare the name",
+		"ready, not_declared, mechanisms [], signers [key], transports []",
+		"failed, not_declared, mechanisms [X-TEST], signers [key], transports [], local: it has no signer x, which is to be used (it has: key)",
+		"failed, not_declared, mechanisms [], signers [], transports [], temporary: no answer in time: it does not serve after 200ms",
+	} {
+		f := found[n]
+		got := fmt.Sprintf("%s, %s, mechanisms %v, signers %v, transports %v", f.State, f.Checksum, f.Mechanisms, f.Signers, f.Transports)
+		if f.Error != nil {
+			_, text, _ := strings.Cut(f.Error.Text, ": ")
+			got += ", " + f.Error.Class + ": " + text
+		}
+		if !strings.HasPrefix(got, want) || f.Path != path && n != 6 || f.Checksum != "unknown" && f.SHA256 != sum {
+			t.Errorf("%d\ngot  %s\nwant %s", n, got, want)
+		}
+	}
+	// The word of a flag, and the text for people.
+	r = mailer(t, "plugin", "list", "-plugins", path+"@sha256:"+zeros)
+	r.ends(t, 78, "declare the checksum that it has")
+	if !strings.Contains(r.stdout, ": failed\n") || !strings.Contains(r.stdout, "  checksum     differs\n") || !strings.Contains(r.stdout, "  problem      ") {
+		t.Errorf("for people: %s", r.stdout)
+	}
+	r = mailer(t, "plugin", "list", "-config", declaring(t, plugin(t, "well")))
+	r.ends(t, 0)
+	if !strings.HasPrefix(r.stdout, "test 1.0: ready\n") || !strings.Contains(r.stdout, "  checksum     not declared\n") {
+		t.Errorf("for people: %s", r.stdout)
+	}
+	mailer(t, "plugin", "list", "-json", "-config", declaring(t, plugin(t, "dies"))).ends(t, 75)
+	r = mailer(t, "plugin", "list")
+	r.ends(t, 0)
+	if r.stdout != "no plugins: none is declared\n" {
+		t.Errorf("without any: %s", r.stdout)
+	}
+	nothingLeft()
+}
+
+func TestPluginVerify(t *testing.T) {
+	nothingLeft := private(t)
+	path, sum := self(t)
+	open := filepath.Join(t.TempDir(), "plugin")
+	if err := os.WriteFile(open, []byte("#!/bin/sh\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	// Behind a folder that nobody else may enter it would not matter.
+	for folder := filepath.Dir(open); folder != "/tmp"; folder = filepath.Dir(folder) {
+		if err := os.Chmod(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script, text, pipe := file(t, "#!/bin/sh\necho it has no key >&2\nexit 3\n"), file(t, "hello"), filepath.Join(t.TempDir(), "pipe")
+	if err := os.Chmod(script, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(pipe, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mode := func(mode string) string { return pluginMode + "=" + mode }
+	for rule, tt := range map[string]struct {
+		args   []string
+		status int
+		says   string
+	}{
+		"0 it is well":                     {[]string{path, "-env", mode("well")}, 0, ""},
+		"0 it has that checksum":           {[]string{path, "-env", mode("well"), "-sha256", strings.ToUpper(sum), "-name", "test"}, 0, ""},
+		"0 with arguments":                 {[]string{path, "-env", mode("well"), "--", "-key", "x"}, 0, ""},
+		"78 another checksum":              {[]string{path, "-env", mode("well"), "-sha256", strings.Repeat("0", 64)}, 78, "it has " + sum},
+		"78 another name":                  {[]string{path, "-env", mode("well"), "-name", "other"}, 78, "declare the name that it has"},
+		"78 no file":                       {[]string{"/nonexistent"}, 78, "no such file"},
+		"78 a folder":                      {[]string{"/"}, 78, "name the binary itself"},
+		"78 a pipe":                        {[]string{pipe}, 78, "name the binary itself"},
+		"78 no program":                    {[]string{text}, 78, "name a program for this machine"},
+		"78 no plugin":                     {[]string{path, "-env", mode("junk")}, 78, "it is no plugin of this kind"},
+		"78 others can write it":           {[]string{open}, 78, "chmod go-w"},
+		"78 it does not end":               {[]string{path, "-env", mode("loyal")}, 78, "it did not end when it was asked to"},
+		"75 it ends":                       {[]string{script}, 75, "exit status 3 (see what it logs"},
+		"64 no path":                       {nil, 64, "give the PATH"},
+		"64 an empty path":                 {[]string{""}, 64, "give the PATH"},
+		"64 a checksum that is none":       {[]string{path, "-sha256", "abc"}, 64, "not 64 hexadecimal digits: mailer plugin verify prints it"},
+		"64 a name that is none":           {[]string{path, "-name", "a b"}, 64, "the name"},
+		"64 a variable that is none":       {[]string{path, "-env", "x"}, 64, `"env"`},
+		"64 a variable that is the host's": {[]string{path, "-env", "TMPDIR=x"}, 64, "TMPDIR"},
+		"64 a flag of another command":     {[]string{path, "-config", "x"}, 64, "mailer help plugin verify lists"},
+		"64 the same flag twice":           {[]string{path, "-name", "a", "-name", "b"}, 64, "it is there twice"},
+		"64 nothing behind the command":    {[]string{"-json"}, 64, "give the PATH"},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			r := mailer(t, append([]string{"plugin", "verify"}, tt.args...)...)
+			r.ends(t, tt.status, tt.says)
+			switch {
+			case tt.status == 64:
+				if r.stdout != "" {
+					t.Errorf("output %s", r.stdout)
+				}
+			case tt.status == 0:
+				for _, want := range []string{"test 1.0: ready", "sha256       " + sum, "mechanisms   X-TEST", "signers      key", `declare it   {"path":"` + path} {
+					if !strings.Contains(r.stdout, want) {
+						t.Errorf("no %s in %s", want, r.stdout)
+					}
+				}
+			case strings.Contains(r.stdout, "declare it") || !strings.Contains(r.stdout, "problem"):
+				t.Errorf("output %s", r.stdout)
+			}
+		})
+	}
+	r := mailer(t, "plugin", "verify", "-json", path, "-env", mode("logs"))
+	r.ends(t, 0)
+	if f := r.found(t); len(f) != 1 || f[0].SHA256 != sum || !strings.Contains(strings.Join(f[0].Log, "\n"), `level=WARN msg="the vault is slow" seconds=3`) {
+		t.Errorf("got %s", r.stdout)
+	}
+	if r := mailer(t, "plugin", "verify", script); !strings.Contains(r.stdout, "line=\"it has no key\"") {
+		t.Errorf("what it prints is not shown: %s", r.stdout)
+	}
+	// What it prints can be declared as it is.
+	r = mailer(t, "plugin", "verify", path, "-env", mode("well"), "--", "an argument")
+	_, declaration, _ := strings.Cut(r.stdout, "declare it   ")
+	r = mailer(t, "plugin", "list", "-json", "-config", declaring(t, strings.TrimSpace(declaration)))
+	r.ends(t, 0)
+	if f := r.found(t); f[0].Checksum != "matches" {
+		t.Errorf("got %s", r.stdout)
+	}
+	// A path is that of the shell.
+	cmd := command(t, "plugin", "verify", "-env", mode("well"), filepath.Base(path))
+	cmd.Dir = filepath.Dir(path)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	nothingLeft()
+}
+
+func TestPlugin_badDeclarations(t *testing.T) {
+	s := smtptest.NewServer(t, smtptest.ServerOptions{})
+	sending := []string{"send", "-url", s.URL(), "-from", "me@example.com", "-to", "you@example.net", "-json", file(t, mail)}
+	for rule, tt := range map[string]struct {
+		plugins string
+		says    string
+	}{
+		"a number":                  {`5`, "use an object such as"},
+		"no path":                   {`{"name":"x"}`, "is not absolute"},
+		"a relative path":           {`{"path":"plugin"}`, "is not absolute"},
+		"a checksum that is none":   {`{"path":"/p","sha256":"x"}`, "64 hexadecimal digits: mailer plugin verify prints it"},
+		"a field that there is not": {`{"path":"/p","checksum":"x"}`, `unknown field "checksum"`},
+		"nothing of it":             {`{"path":"/p","use":{}}`, "nothing of it is to be used"},
+		"a time":                    {`{"path":"/p","call-timeout":"soon"}`, "is no time"},
+		"a word without a checksum": {`"/p@sha256:"`, "no checksum"},
+		"no such binary":            {`{"path":"/nonexistent/plugin"}`, "install it there"},
+		"another checksum":          {plugin(t, "well", `"sha256":"`+strings.Repeat("0", 64)+`"`), "declare the checksum that it has"},
+		"two that have the same":    {plugin(t, "well") + "," + plugin(t, "well"), `both have the mechanism X-TEST: say with "use"`},
+		"one that has our scheme":   {plugin(t, "well", `"use":{"transports":["smtp"]}`), "it has no transport smtp"},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			r := mailer(t, append(sending, "-config", declaring(t, tt.plugins))...)
+			r.ends(t, 78, tt.says)
+			if r.stdout != "" || strings.Contains(r.stderr, "Config.") {
+				t.Errorf("output %q, errors %q", r.stdout, r.stderr)
+			}
+		})
+	}
+	mailer(t, append(sending, "-config", file(t, `{"plugins":"/p"}`))...).ends(t, 78, "use a list")
+	mailer(t, append(sending, "-plugins", "plugin")...).ends(t, 64, "is not absolute")
+	mailerWith(t, "", []string{"POSTRIDER_PLUGINS=plugin"}, sending...).ends(t, 78, "POSTRIDER_PLUGINS")
+	// 64 comes before 78, and before a plugin is started.
+	mailer(t, append(sending, "-plugins", "/nonexistent", "-key", "x")...).ends(t, 64)
+	mailer(t, append(sending, "-plugins", "/nonexistent", "-interceptors", "ratelimit")...).ends(t, 64)
+	// What no plugin has.
+	well := declaring(t, plugin(t, "well"))
+	mailer(t, append(sending, "-config", well, "-mech", "x-other")...).ends(t, 64, `no mechanism "X-OTHER": the plugins have X-TEST`)
+	mailer(t, append(sending, "-config", well, "-mech", "plain")...).ends(t, 64, "PLAIN")
+	mailer(t, append(sending, "-config", well, "-interceptors", "other")...).ends(t, 64, `no interceptor "other"`)
+	mailer(t, append(sending, "-config", well, "-mech", "X-TEST", "-user", "me", "-password-file", file(t, "x"))...).ends(t, 64, "has its own credentials")
+	sending[2] = "other://x"
+	mailer(t, append(sending, "-config", well)...).ends(t, 64, "there are lmtp, ")
+	if n := len(s.Messages()); n > 0 {
+		t.Errorf("%d messages were sent", n)
+	}
+}
+
+func TestPlugin_mechanism(t *testing.T) {
+	nothingLeft := private(t)
+	secret := file(t, "secret\n")
+	both := tickets()
+	both.Users = map[string]string{"me": "secret"}
+	for rule, tt := range map[string]struct {
+		options   smtptest.ServerOptions
+		mode      string
+		more      []string
+		mechanism string
+	}{
+		"by its name, in any case":             {tickets(), "well", []string{"-mech", "x-test"}, "X-TEST"},
+		"of itself":                            {tickets(), "well", nil, "X-TEST"},
+		"before a password":                    {both, "well", []string{"-user", "me", "-password-file", secret}, "X-TEST"},
+		"another one that was asked for":       {both, "well", []string{"-user", "me", "-password-file", secret, "-mech", "plain"}, "PLAIN"},
+		"one that is built in, without secret": {smtptest.ServerOptions{Users: both.Users}, "password", []string{"-mech", "plain"}, "PLAIN"},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			s := smtptest.NewServer(t, tt.options)
+			args := append(tt.more, "-config", declaring(t, plugin(t, tt.mode)))
+			r := mailer(t, to(s.URL(), append(args, file(t, mail), file(t, mail))...)...)
+			r.ends(t, 0)
+			if len(r.results) != 2 || r.results[1].Mechanism != tt.mechanism {
+				t.Errorf("got %s", r.stdout)
+			}
+			f, r := look(t, append([]string{"-url", s.URL()}, args...)...)
+			r.ends(t, 0)
+			if f.Mechanism.Chosen != tt.mechanism {
+				t.Errorf("probe: %s", r.stdout)
+			}
+		})
+	}
+	// What is declared is used: a server without it gets nothing.
+	s := smtptest.NewServer(t, smtptest.ServerOptions{})
+	mailer(t, to(s.URL(), "-config", declaring(t, plugin(t, "well")), file(t, mail))...).ends(t, 77)
+	mailer(t, to(s.URL(), "-config", declaring(t, plugin(t, "well", `"use":{"signers":["key"]}`)), file(t, mail))...).ends(t, 0)
+	nothingLeft()
+}
+
+func TestPlugin_signer(t *testing.T) {
+	nothingLeft := private(t)
+	s := smtptest.NewServer(t, smtptest.ServerOptions{})
+	sign := func(signer string) string {
+		return fmt.Sprintf(`"interceptors":["headers",{"name":"dkim","domain":"example.com","selector":"s",%s}]`, signer)
+	}
+	config := declaring(t, plugin(t, "key"), sign(`"signer":"example.com"`))
+	mailer(t, to(s.URL(), "-config", config, file(t, mail))...).ends(t, 0)
+	if got := string(s.Messages()[0].Content); !strings.Contains(got, "DKIM-Signature: ") || !strings.Contains(got, "a=ed25519-sha256") {
+		t.Errorf("got %s", got)
+	}
+	r := mailer(t, "pipeline", "-config", config)
+	r.ends(t, 0)
+	if !strings.Contains(r.stdout, "2  dkim ") {
+		t.Errorf("got %s", r.stdout)
+	}
+	for says, bad := range map[string]string{
+		`there is no signer "x": the plugins have example.com`: declaring(t, plugin(t, "key"), sign(`"signer":"x"`)),
+		`declare the plugin that has it`:                       declaring(t, "", sign(`"signer":"x"`)),
+		`either "key-file" or the "signer" of a plugin`:        declaring(t, "", sign(`"signer":"x","key-file":"y"`)),
+	} {
+		mailer(t, to(s.URL(), "-config", bad, file(t, mail))...).ends(t, 78, says)
+	}
+	nothingLeft()
+}
+
+func TestPlugin_transport(t *testing.T) {
+	nothingLeft := private(t)
+	s := smtptest.NewServer(t, smtptest.ServerOptions{})
+	config := declaring(t, plugin(t, "tunnel"))
+	url := strings.Replace(s.URL(), "smtp:", "test+tcp:", 1)
+	r := mailer(t, to(url, "-config", config, file(t, mail))...)
+	r.ends(t, 0)
+	if got := r.one(t).Server; len(s.Messages()) != 1 || got != strings.TrimPrefix(s.URL(), "smtp://") {
+		t.Errorf("got %s", r.stdout)
+	}
+	if f, r := look(t, "-url", url, "-config", config); r.status != 0 || f.Greeting.Code != 220 {
+		t.Errorf("probe: %s%s", r.stdout, r.stderr)
+	}
+	r = mailer(t, to("test+tcp://127.0.0.1:1", "-config", config, file(t, mail))...)
+	r.ends(t, 75)
+	if r.one(t).Error.Stage != "connect" {
+		t.Errorf("got %s", r.stdout)
+	}
+	mailer(t, to("test+tcp://127.0.0.1", "-config", config, file(t, mail))...).ends(t, 64, "the tunnel needs a port")
+	nothingLeft()
+}
+
+// A plugin that fails costs a temporary error: of each message that it was to help
+// with, if it cannot even be started.
+func TestPlugin_75ThatFails(t *testing.T) {
+	nothingLeft := private(t)
+	s := smtptest.NewServer(t, tickets())
+	missing := "/nonexistent/mail.eml"
+	for mode, stage := range map[string]string{"dies": "policy", "crashes": "auth"} {
+		t.Run(mode, func(t *testing.T) {
+			config := declaring(t, plugin(t, mode))
+			r := mailer(t, to(s.URL(), "-config", config, file(t, mail), file(t, mail))...)
+			r.ends(t, 75, "plugin ")
+			if len(r.results) != 2 {
+				t.Fatalf("got %s", r.stdout)
+			}
+			for _, one := range r.results {
+				if one.Recipients[0].Outcome != "deferred" || one.Error.Stage != stage || one.Error.Class != "temporary" {
+					t.Errorf("got %s", r.stdout)
+				}
+			}
+			r = mailerWith(t, mail, nil, to(s.URL(), "-config", config, "-header-envelope", "-", missing)...)
+			r.ends(t, 65)
+			if len(r.results) != 2 || r.results[0].Error.Class != "temporary" || r.results[1].Error.Class != "local" {
+				t.Errorf("got %s", r.stdout)
+			}
+		})
+	}
+	f, r := look(t, "-url", s.URL(), "-config", declaring(t, plugin(t, "dies")))
+	r.ends(t, 75)
+	if f.Error == nil || f.Error.Class != "temporary" {
+		t.Errorf("probe: %s", r.stdout)
+	}
+	mailer(t, "pipeline", "-config", declaring(t, plugin(t, "dies"))).ends(t, 75)
+	mailer(t, to(s.URL(), "-config", declaring(t, plugin(t, "silent")), "-deadline", "300ms", file(t, mail))...).ends(t, 75, "-deadline 300ms is over")
+	if n := len(s.Messages()); n > 0 {
+		t.Errorf("%d messages were sent", n)
+	}
+	nothingLeft()
+}
+
+// What plugins log is shown if that is asked for, and else nothing of it.
+func TestPlugin_log(t *testing.T) {
+	s := smtptest.NewServer(t, tickets())
+	args := to(s.URL(), "-config", declaring(t, plugin(t, "logs")), file(t, mail))
+	mailer(t, args...).ends(t, 0)
+	cmd := command(t, append(args, "-plugin-log")...)
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "the vault is slow") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// However the program ends, so do its plugins.
+func TestPlugin_interrupted(t *testing.T) {
+	nothingLeft := private(t)
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		s := smtptest.NewServer(t, tickets())
+		r := start(t, to(s.URL(), "-config", declaring(t, plugin(t, "silent")), file(t, mail), file(t, mail))...)
+		awaitPlugin(t)
+		if err := r.cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		if files := r.end(t); len(files[notDelivered]) != 2 || r.cmd.ProcessState.ExitCode() != 75 || !strings.Contains(r.stderr.String(), "interrupted") {
+			t.Errorf("while it starts: %v, %s", files, &r.stderr)
+		}
+		nothingLeft()
+
+		cmd := command(t, to(s.URL(), "-plugin-log", "-config", declaring(t, plugin(t, "hangs")), file(t, mail), file(t, mail))...)
+		stderr, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var shown strings.Builder
+		for buffer := make([]byte, 1024); !strings.Contains(shown.String(), "it hangs"); {
+			n, err := stderr.Read(buffer)
+			if err != nil {
+				t.Fatalf("%v: %s", err, &shown)
+			}
+			shown.Write(buffer[:n])
+		}
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(&shown, stderr)
+		_ = cmd.Wait()
+		if status := cmd.ProcessState.ExitCode(); status != 75 || !strings.Contains(shown.String(), "interrupted") {
+			t.Errorf("while it authenticates: status %d, %s", status, &shown)
+		}
+		nothingLeft()
+	}
+	for _, args := range [][]string{{"plugin", "list"}, {"pipeline"}, {"probe", "-url", "smtp://127.0.0.1:1"}} {
+		r := start(t, append(args, "-config", declaring(t, plugin(t, "silent")))...)
+		awaitPlugin(t)
+		if err := r.cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		_ = r.cmd.Wait()
+		if status := r.cmd.ProcessState.ExitCode(); status != 75 {
+			t.Errorf("%v: status %d, %s%s", args, status, &r.stdout, &r.stderr)
+		}
+		nothingLeft()
+	}
+}
+
+// awaitPlugin waits until there is the folder of a plugin's process.
+func awaitPlugin(t *testing.T) {
+	t.Helper()
+	for t.Context().Err() == nil {
+		found, err := filepath.Glob(filepath.Join(os.TempDir(), "postrider-*", "1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) > 0 {
+			return
+		}
+	}
+}
