@@ -60,6 +60,10 @@ var starts = map[string]struct {
 		return instance{d.folder, "LHLO", []string{d.Socket, d.Addr},
 			[]string{"sbin/dovecot", "dovecot/lmtp", "dovecot/auth", "dovecot/log"}}
 	}},
+	"OpenSMTPD": {openSMTPDNeeds, func(t testing.TB) instance {
+		o := StartOpenSMTPD(t)
+		return instance{o.folder, "EHLO", []string{o.Addr}, []string{"/smtpd"}}
+	}},
 	"MicroSocks": {microsocksNeeds, func(t testing.TB) instance {
 		p := StartMicrosocks(t)
 		return instance{p.folder, "", []string{p.Addr}, []string{"/microsocks"}}
