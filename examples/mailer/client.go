@@ -1,12 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -124,12 +125,10 @@ func (s *settings) protect(config *core.Config) error {
 	return nil
 }
 
-// authorities returns the system's authorities and those in a file.
+// authorities returns the system's authorities and those in a file, which may be a
+// pipe: it is read once.
 func authorities(file string) (*x509.CertPool, error) {
-	if _, err := core.LoadAuthorities(file); err != nil {
-		return nil, err
-	}
-	data, err := os.ReadFile(file)
+	data, err := readWhole(file)
 	if err != nil {
 		return nil, err
 	}
@@ -137,10 +136,23 @@ func authorities(file string) (*x509.CertPool, error) {
 	if err != nil {
 		pool = x509.NewCertPool() // a machine without any
 	}
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("there is no certificate in %s", file)
+	for n := 1; ; n++ {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			if n == 1 || bytes.Contains(data, []byte("-----BEGIN ")) {
+				return nil, fmt.Errorf("certificate %d in %s cannot be read: it has to be in PEM", n, file)
+			}
+			return pool, nil
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("%s has a block %.70q: only certificates belong there", file, block.Type)
+		}
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d in %s: %w", n, file, err)
+		}
+		pool.AddCert(certificate)
 	}
-	return pool, nil
 }
 
 // bound bounds a context by the setting "deadline".

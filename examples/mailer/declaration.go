@@ -28,7 +28,7 @@ func (s *settings) addPlugin(text string) error {
 
 func (s *settings) declare(d plugins.Declaration) error {
 	if err := d.Check(); err != nil {
-		return said(err)
+		return inWords(err)
 	}
 	s.plugins = append(s.plugins, d)
 	return nil
@@ -60,7 +60,7 @@ func (s *settings) readPlugin(item json.RawMessage) error {
 	case '{':
 		var d plugins.Declaration
 		if err := json.Unmarshal(item, &d); err != nil {
-			return said(err)
+			return inWords(err)
 		}
 		return s.declare(d)
 	}

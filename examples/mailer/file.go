@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -13,13 +14,17 @@ import (
 // "config": a JSON object (RFC 8259) with the names that the flags have. A
 // setting that may be given more than once is a list there.
 func (s *settings) readFile(table []setting) error {
-	data, err := os.ReadFile(s.config)
+	data, err := readWhole(s.config)
 	if err != nil {
 		return s.fileError("it cannot be read: %w", err)
 	}
 	var values map[string]json.RawMessage
 	decoder := json.NewDecoder(bytes.NewReader(data))
-	if err := decoder.Decode(&values); err != nil {
+	err = decoder.Decode(&values)
+	switch _, ok := errors.AsType[*json.UnmarshalTypeError](err); {
+	case ok, err == nil && values == nil:
+		return s.fileError("it is not a JSON object: write it as {\"url\": \"smtp://host:587\"}")
+	case err != nil:
 		return s.fileError("it is not a JSON object: %w", err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
@@ -53,6 +58,23 @@ func (s *settings) readFile(table []setting) error {
 		return s.fileError("it has both url and endpoints: leave one of them")
 	}
 	return nil
+}
+
+// mostOctets is how large a file of a configuration may be.
+const mostOctets = 16 << 20
+
+// readWhole reads a file of a configuration, once: it may be a pipe.
+func readWhole(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, mostOctets+1))
+	if err == nil && len(data) > mostOctets {
+		err = fmt.Errorf("%s has more than %d octets: name another file", name, mostOctets)
+	}
+	return data, err
 }
 
 func (s *settings) fileError(format string, args ...any) error {

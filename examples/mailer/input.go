@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -106,16 +107,31 @@ func spoolAll(open func() (io.ReadCloser, error), begun *atomic.Pointer[string])
 	}
 	file, err := os.CreateTemp("", "mailer-")
 	if err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("%w, which TMPDIR names: %w", errNoRoom, err)
 	}
 	temporary = file.Name()
 	begun.Store(&temporary)
-	_, err = file.Write(content)
-	if err == nil {
-		_, err = io.Copy(file, r)
+	_, err = io.Copy(roomFor{file}, io.MultiReader(bytes.NewReader(content), r))
+	if e := file.Close(); err == nil && e != nil {
+		err = fmt.Errorf("%w, which TMPDIR names: %w", errNoRoom, e)
 	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return nil, "", errors.Join(err, os.Remove(temporary))
+	if err != nil {
+		_ = os.Remove(temporary) // the other error is the one to tell of
+		return nil, "", err
 	}
 	return nil, temporary, nil
+}
+
+// errNoRoom is that a message could not be kept: nothing is wrong with it.
+var errNoRoom = errors.New("it could not be kept in the folder for temporary files")
+
+// roomFor says so of what cannot be written.
+type roomFor struct{ file *os.File }
+
+func (r roomFor) Write(p []byte) (int, error) {
+	n, err := r.file.Write(p)
+	if err != nil {
+		err = fmt.Errorf("%w, which TMPDIR names: %w", errNoRoom, err)
+	}
+	return n, err
 }

@@ -81,7 +81,7 @@ func (s *settings) addInterceptors(text string) error {
 // an object with the name and more.
 func (s *settings) readInterceptors(value json.RawMessage) error {
 	var list []json.RawMessage
-	if err := json.Unmarshal(value, &list); err != nil {
+	if err := json.Unmarshal(value, &list); err != nil || list == nil {
 		return errors.New("use a list")
 	}
 	for _, item := range list {
@@ -93,7 +93,7 @@ func (s *settings) readInterceptors(value json.RawMessage) error {
 			}
 		} else {
 			var named struct{ Name string }
-			if err := json.Unmarshal(item, &named); err != nil {
+			if err := json.Unmarshal(item, &named); err != nil || named.Name == "" {
 				return errors.New(`each is a name, or an object with "name"`)
 			}
 			one.name = named.Name
@@ -119,24 +119,40 @@ func (s *settings) makeInterceptors(from stock) error {
 		if one.made.Name != "" {
 			continue
 		}
-		m, err := find(one.name)
-		if err != nil && from.plugins == nil {
-			continue
-		}
-		if err == nil {
-			one.made, err = m.make(one.fields, from)
-		}
+		made, err := one.make(from)
 		switch {
-		case errors.Is(err, errNotStarted):
-		case err != nil:
-			return s.blame(fmt.Errorf("the interceptor %s: %w", one.name, err), "interceptors")
+		case err == nil:
+			one.made = made
+		case !errors.Is(err, errNotStarted):
+			return s.blame(err, "interceptors")
 		}
 	}
 	return nil
 }
 
+// make makes the interceptor.
+func (i *interceptorSetting) make(from stock) (core.Interceptor, error) {
+	m, err := find(i.name)
+	switch {
+	case err == nil:
+		made, err := m.make(i.fields, from)
+		if err != nil && !errors.Is(err, errNotStarted) {
+			return core.Interceptor{}, fmt.Errorf("the interceptor %s: %w", i.name, inWords(err))
+		}
+		return made, err
+	case !strings.Contains(i.name, "/"):
+		return core.Interceptor{}, err
+	case from.plugins == nil:
+		return core.Interceptor{}, errNotStarted
+	}
+	if err := readFields(i.fields, &struct{}{}); err != nil {
+		return core.Interceptor{}, fmt.Errorf("the interceptor %s: %w", i.name, inWords(err))
+	}
+	return from.plugins.interceptor(i.name)
+}
+
 // pipeline returns the interceptors, the outermost first: those that were asked for
-// in their order, and what -retries and -endpoints need besides.
+// in their order, what plugins have besides, and what -retries and -endpoints need.
 func (s *settings) pipeline(from stock) ([]core.Interceptor, error) {
 	if err := s.makeInterceptors(from); err != nil {
 		return nil, err
@@ -149,6 +165,26 @@ func (s *settings) pipeline(from stock) ([]core.Interceptor, error) {
 	behind := slices.IndexFunc(list, func(i core.Interceptor) bool { return i.Name != logging.Name && i.Name != headers.Name })
 	if behind < 0 {
 		behind = len(list)
+	}
+	for _, name := range from.plugins.names(interceptorsOf) {
+		if s.asked(name) {
+			continue
+		}
+		made, err := from.plugins.interceptor(name)
+		if err != nil {
+			return nil, s.blame(err, "plugins")
+		}
+		list, behind = slices.Insert(list, behind, made), behind+1
+	}
+	// A plugin is asked once for each message, and not for each attempt.
+	for n, one := range list {
+		if !ofPlugin(one) {
+			continue
+		}
+		if slices.ContainsFunc(list[:n], func(i core.Interceptor) bool { return i.Name == retry.Name }) {
+			return nil, s.blame(fmt.Errorf("the interceptor %s stands behind retry: put it in front of that", one.Name), "interceptors")
+		}
+		behind = max(behind, n+1)
 	}
 	if s.retries > 0 {
 		made, err := shortRetries(s.retries)
@@ -166,6 +202,9 @@ func (s *settings) pipeline(from stock) ([]core.Interceptor, error) {
 	}
 	return list, nil
 }
+
+// ofPlugin reports whether an interceptor is that of a plugin.
+func ofPlugin(i core.Interceptor) bool { return strings.Contains(i.Name, "/") }
 
 // readFields reads the fields of an interceptor into target.
 func readFields(fields json.RawMessage, target any) error {
@@ -265,6 +304,9 @@ func makeRetry(fields json.RawMessage, _ stock) (core.Interceptor, error) {
 	}
 	if err := readFields(fields, &f); err != nil {
 		return core.Interceptor{}, err
+	}
+	if f.Attempts < 0 {
+		return core.Interceptor{}, errors.New(`its "attempts" are not 1 or more`)
 	}
 	return retry.New(retry.Config{Attempts: f.Attempts, InitialInterval: time.Duration(f.Initial), MaxInterval: time.Duration(f.Max)})
 }

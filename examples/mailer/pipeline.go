@@ -39,11 +39,11 @@ func showPipeline(ctx context.Context, s *settings, sys *system) error {
 		return written(err)
 	}
 	for n, one := range list {
-		m, err := find(one.Name)
-		if err != nil {
-			return err
+		about := "a plugin's"
+		if m, err := find(one.Name); err == nil {
+			about = m.about
 		}
-		if _, err := fmt.Fprintf(sys.stdout, "%d  %-10s %s (%s)\n", n+1, m.name, m.about, strings.Join(wraps(one), ", ")); err != nil {
+		if _, err := fmt.Fprintf(sys.stdout, "%d  %-10s %s (%s)\n", n+1, one.Name, about, strings.Join(wraps(one), ", ")); err != nil {
 			return written(err)
 		}
 	}

@@ -67,7 +67,7 @@ func verifyPlugin(ctx context.Context, s *settings, sys *system) error {
 	}
 	s.verified.Path, s.verified.Args = path, s.files[1:]
 	if err := s.verified.Check(); err != nil {
-		return s.blame(said(err))
+		return s.blame(inWords(err))
 	}
 	var log logged
 	config := s.verified.Config

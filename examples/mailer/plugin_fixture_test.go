@@ -53,6 +53,8 @@ func servePlugin(mode string) {
 		sdk.Serve(sdk.Info("test-key", "1.0"), sdk.Signer("example.com", testKey()))
 	case "tunnel":
 		sdk.Serve(sdk.Info("test-tunnel", "1.0"), sdk.Transport(tunnel{}))
+	case "policy":
+		sdk.Serve(sdk.Info("corp", "1.0"), sdk.Interceptor("policy", sdk.AdmitFunc(admit)), sdk.Interceptor("stamp", sdk.AdmitFunc(stamp)))
 	case "password":
 		sdk.Serve(sdk.Info("test-password", "1.0"), sdk.Mechanism(mechanisms.Plain("me", "secret")))
 	}
@@ -75,6 +77,28 @@ func (tunnel) Endpoint(u *url.URL) (core.Endpoint, error) {
 
 func (tunnel) Dial(ctx context.Context, e core.Endpoint) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, e.Network, e.Address)
+}
+
+// admit refuses one, redirects another, puts off a third, and fails of a fourth.
+func admit(_ context.Context, m *sdk.Message) (sdk.Changes, error) {
+	changes := sdk.Changes{Refuse: map[int]error{}, Redirect: map[int]string{}}
+	for n, to := range m.To {
+		switch to.Address {
+		case "refused@example.net":
+			changes.Refuse[n] = &core.Error{Class: core.Permanent, Err: errors.New("nobody writes to them")}
+		case "deferred@example.net":
+			changes.Refuse[n] = &core.Error{Class: core.Temporary, Err: errors.New("not today")}
+		case "old@example.net":
+			changes.Redirect[n] = "new@example.net"
+		case "crash@example.net":
+			os.Exit(9)
+		}
+	}
+	return changes, nil
+}
+
+func stamp(context.Context, *sdk.Message) (sdk.Changes, error) {
+	return sdk.Changes{Header: []sdk.Field{{Name: "X-Stamp", Value: "seen"}}}, nil
 }
 
 // tickets is a server that takes what X-TEST shows, and nobody without.

@@ -302,6 +302,88 @@ func TestPlugin_transport(t *testing.T) {
 	nothingLeft()
 }
 
+func TestPlugin_interceptor(t *testing.T) {
+	nothingLeft := private(t)
+	s := smtptest.NewServer(t, smtptest.ServerOptions{})
+	config := declaring(t, plugin(t, "policy"))
+	for rule, tt := range map[string]struct {
+		to       string
+		status   int
+		outcome  string
+		arrives  string
+		attempts int
+	}{
+		"0 admitted":   {"you@example.net", 0, "accepted", "you@example.net", 1},
+		"0 redirected": {"old@example.net", 0, "accepted", "new@example.net", 1},
+		"69 refused":   {"refused@example.net", 69, "refused", "", 0},
+		"75 put off":   {"deferred@example.net", 75, "deferred", "", 0},
+		"75 it ends":   {"crash@example.net", 75, "deferred", "", 0},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			before := len(s.Messages())
+			r := mailer(t, "send", "-url", s.URL(), "-from", "me@example.com", "-to", tt.to, "-json", "-config", config, file(t, mail))
+			r.ends(t, tt.status)
+			got := r.one(t)
+			if one := got.Recipients[0]; one.Address != tt.to || one.Outcome != tt.outcome || got.Attempts != tt.attempts {
+				t.Errorf("got %s", r.stdout)
+			}
+			if got.Error != nil && got.Error.Stage != "policy" {
+				t.Errorf("got %s", r.stdout)
+			}
+			arrived := s.Messages()[before:]
+			if tt.arrives == "" != (len(arrived) == 0) {
+				t.Fatalf("%d messages arrived", len(arrived))
+			}
+			if tt.arrives != "" && (arrived[0].To[0].Address != tt.arrives || !strings.HasPrefix(string(arrived[0].Content), "X-Stamp: seen\r\n")) {
+				t.Errorf("arrived %v: %s", arrived[0].To, arrived[0].Content)
+			}
+		})
+	}
+	for rule, tt := range map[string]struct {
+		args []string
+		more string
+		want string
+	}{
+		"those that are not named":   {nil, "", "corp/policy corp/stamp"},
+		"behind what observes":       {[]string{"-interceptors", "logging,headers,ratelimit", "-retries", "1"}, "", ""},
+		"with retries":               {[]string{"-retries", "1", "-interceptors", "logging,headers,dialogue"}, "", "logging headers corp/policy corp/stamp retry dialogue"},
+		"where they are named":       {[]string{"-retries", "1"}, `"interceptors":["corp/stamp","dialogue","corp/policy"]`, "corp/stamp dialogue corp/policy retry"},
+		"one that is named":          {[]string{"-interceptors", "dialogue,corp/stamp"}, "", "corp/policy dialogue corp/stamp"},
+		"an object, with no setting": {nil, `"interceptors":[{"name":"corp/policy"},"retry"]`, "corp/stamp corp/policy retry"},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			if tt.want == "" {
+				mailer(t, append([]string{"pipeline", "-config", config}, tt.args...)...).ends(t, 64, "ratelimit")
+				return
+			}
+			config := config
+			if tt.more != "" {
+				config = declaring(t, plugin(t, "policy"), tt.more)
+			}
+			r := mailer(t, append([]string{"pipeline", "-config", config}, tt.args...)...)
+			r.ends(t, 0)
+			var names []string
+			for line := range strings.Lines(r.stdout) {
+				names = append(names, strings.Fields(line)[1])
+			}
+			if got := strings.Join(names, " "); got != tt.want {
+				t.Errorf("got %s", r.stdout)
+			}
+		})
+	}
+	for says, interceptors := range map[string]string{
+		"the interceptor corp/policy stands behind retry": `"retry","corp/policy"`,
+		`the plugins have corp/policy, corp/stamp`:        `"corp/x"`,
+		`there is no interceptor "policy"`:                `"policy"`,
+		`unknown field "x"`:                               `{"name":"corp/policy","x":1}`,
+		`two interceptors are named "corp/policy"`:        `"corp/policy","corp/policy"`,
+	} {
+		mailer(t, "pipeline", "-config", declaring(t, plugin(t, "policy"), `"interceptors":[`+interceptors+`]`)).ends(t, 78, says)
+	}
+	mailer(t, "pipeline", "-interceptors", "corp/policy").ends(t, 64, "corp/policy")
+	nothingLeft()
+}
+
 // A plugin that fails costs a temporary error: of each message that it was to help
 // with, if it cannot even be started.
 func TestPlugin_75ThatFails(t *testing.T) {

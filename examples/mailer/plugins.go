@@ -74,7 +74,7 @@ func startError(ctx context.Context, err error) *core.Error {
 		if one.Class != core.Temporary {
 			e.Class = core.Local
 		}
-		texts = append(texts, redactor{}.errorText(one))
+		texts = append(texts, inWords(said(one)).Error())
 	}
 	e.Err = errors.New(strings.Join(texts, "; "))
 	return e
@@ -173,6 +173,16 @@ func mechanismsOf(a plugins.About) []string { return a.Mechanisms }
 func signersOf(a plugins.About) []string    { return a.Signers }
 func transportsOf(a plugins.About) []string { return a.Transports }
 
+// interceptorsOf returns the names of interceptors as they are in a pipeline: each
+// behind that of its plugin and a slash.
+func interceptorsOf(a plugins.About) []string {
+	var names []string
+	for _, name := range a.Interceptors {
+		names = append(names, a.Name+"/"+name)
+	}
+	return names
+}
+
 // mechanism returns the mechanism of a name.
 func (p *pluginSet) mechanism(name string) (core.Mechanism, error) {
 	one, err := p.having("mechanism", name, mechanismsOf)
@@ -208,6 +218,16 @@ func (p *pluginSet) transports() (list []core.Transport, err error) {
 		list = append(list, t)
 	}
 	return list, nil
+}
+
+// interceptor returns the interceptor of a name.
+func (p *pluginSet) interceptor(name string) (core.Interceptor, error) {
+	one, err := p.having("interceptor", name, interceptorsOf)
+	if err != nil {
+		return core.Interceptor{}, err
+	}
+	_, name, _ = strings.Cut(name, "/")
+	return one.Interceptor(name)
 }
 
 // signer returns the key of a name.

@@ -39,8 +39,8 @@ func newReporter(s *settings, sys *system, secrets redactor, user bool) *reporte
 }
 
 // sent reports a message that the client has had.
-func (p *reporter) sent(j *job, r core.Result) {
-	p.inOrder(j.n, p.newResult(j.name, j.tries, r.Receipt))
+func (p *reporter) sent(j *job, tries int, r core.Result) {
+	p.inOrder(j.n, p.newResult(j.name, tries, r.Receipt))
 }
 
 // unsent reports the message of the n-th file, which the client has not had; m is
@@ -84,7 +84,7 @@ func (p *reporter) add(r *result) {
 		p.status = first(p.status, r.status)
 		p.failed++
 		if p.first == "" {
-			p.first = fmt.Sprintf("%s: %s: %s", r.File, r.Error.Stage, r.Error.Text)
+			p.first = fmt.Sprintf("%s: %s: %s", r.File, r.Error.Stage, strings.TrimSpace(code(r.Error.Code)+" "+r.Error.Text))
 		}
 	}
 	if text := p.text(r); text != "" && p.writing == nil {

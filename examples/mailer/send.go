@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -51,7 +52,7 @@ func send(ctx context.Context, s *settings, sys *system) error {
 	}
 	ctx, release := s.bound(ctx)
 	defer release()
-	w := &work{s: s, stdin: sys.stdin, underway: map[*core.Message]*job{}}
+	w := &work{s: s, stdin: sys.stdin, underway: map[*core.Message]*job{}, tries: map[*core.Receipt]int{}}
 	from.plugins, err = s.startPlugins(ctx, sys)
 	if err == nil {
 		defer from.plugins.close()
@@ -116,8 +117,11 @@ type work struct {
 	results *reporter
 	next    int // the index of the first file that was not begun
 
-	mu           sync.Mutex
-	underway     map[*core.Message]*job
+	mu       sync.Mutex
+	underway map[*core.Message]*job
+	// tries is how many times each was tried, those times included when no session
+	// could be opened. The message itself may be rewritten on its way.
+	tries        map[*core.Receipt]int
 	transactions int // that are under way
 	interrupted  bool
 	cancel       context.CancelCauseFunc
@@ -128,9 +132,6 @@ type job struct {
 	name string
 	n    int // of all files
 	done func()
-	// tries is how many times it was tried, those times included when no session
-	// could be opened.
-	tries int
 }
 
 // run sends all files, or those that it comes to, and reports every one of them.
@@ -187,7 +188,7 @@ func unfitError(err error) *core.Error {
 		return e
 	}
 	e := &core.Error{Stage: core.StagePolicy, Class: core.Local, Err: fmt.Errorf("the message cannot be read: %w", err)}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errNoRoom) || errors.Is(err, syscall.EMFILE) {
 		e.Class = core.Temporary
 	}
 	return e
@@ -196,11 +197,12 @@ func unfitError(err error) *core.Error {
 // settle takes the result of one message.
 func (w *work) settle(r core.Result) {
 	w.mu.Lock()
-	j := w.underway[r.Message]
+	j, tries := w.underway[r.Message], w.tries[r.Receipt]
 	delete(w.underway, r.Message)
+	delete(w.tries, r.Receipt)
 	w.mu.Unlock()
 	j.done()
-	w.results.sent(j, r)
+	w.results.sent(j, tries, r)
 }
 
 // interceptor counts what is under way. It is the innermost of those that see
@@ -210,9 +212,12 @@ func (w *work) interceptor() core.Interceptor {
 		Name: "mailer",
 		Delivery: func(next core.DeliverFunc) core.DeliverFunc {
 			return func(ctx context.Context, d *core.Delivery) error {
-				w.mu.Lock()
-				w.underway[d.Message()].tries++
-				w.mu.Unlock()
+				due := func(r core.RecipientResult) bool { return r.Outcome == core.Pending || r.Outcome == core.Deferred }
+				if slices.ContainsFunc(d.Receipt().Recipients, due) {
+					w.mu.Lock()
+					w.tries[d.Receipt()]++
+					w.mu.Unlock()
+				}
 				return next(ctx, d)
 			}
 		},

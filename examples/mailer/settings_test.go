@@ -66,6 +66,15 @@ func TestSettings_badInput(t *testing.T) {
 		"a certificate that is none":       {with("-cert", password), nil, 78, "-cert"},
 		"no configuration file":            {with("-config", "/nonexistent"), nil, 78, "/nonexistent"},
 		"an empty configuration file":      {with("-config", empty), nil, 78, "not a JSON object"},
+		"no object in the file":            {with("-config", file(t, "null")), nil, 78, "not a JSON object: write it as"},
+		"a list as the file":               {with("-config", file(t, "[]")), nil, 78, "not a JSON object: write it as"},
+		"a file without end":               {with("-config", "/dev/zero"), nil, 78, "more than 16777216 octets"},
+		"authorities without end":          {with("-ca", "/dev/zero"), nil, 78, "more than 16777216 octets"},
+		"a key among the authorities":      {with("-ca", file(t, "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n")), nil, 78, "only certificates belong there"},
+		"no list of interceptors":          {with("-config", file(t, `{"interceptors":null}`)), nil, 78, "use a list"},
+		"an interceptor without a name":    {with("-config", file(t, `{"interceptors":[{}]}`)), nil, 78, `an object with "name"`},
+		"a word for a number":              {with("-config", file(t, `{"interceptors":[{"name":"retry","attempts":"x"}]}`)), nil, 78, `"attempts" cannot be a string`},
+		"a setting of an interceptor":      {with("-config", file(t, `{"interceptors":[{"name":"breaker","failures":-1}]}`)), nil, 78, `"failures" is negative`},
 		"two objects in the file":          {with("-config", file(t, "{}{}")), nil, 78, "behind the JSON object"},
 		"no such setting":                  {with("-config", file(t, `{"form":"a@example.com"}`)), nil, 78, `no setting "form"`},
 		"a file in the file":               {with("-config", file(t, `{"config":"x"}`)), nil, 78, "it cannot"},
@@ -81,6 +90,9 @@ func TestSettings_badInput(t *testing.T) {
 		t.Run(rule, func(t *testing.T) {
 			r := mailerWith(t, mail, tt.env, tt.args...)
 			r.ends(t, tt.status, tt.says)
+			if strings.Contains(r.stderr, "Config.") || strings.Contains(r.stderr, "Go ") {
+				t.Errorf("an error for programmers: %q", r.stderr)
+			}
 			if r.stdout != "" || strings.Contains(r.stderr, "hunter2") {
 				t.Errorf("output %q, errors %q", r.stdout, r.stderr)
 			}

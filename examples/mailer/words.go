@@ -2,7 +2,13 @@ package main
 
 import (
 	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/postrider/postrider/core"
 )
@@ -31,20 +37,33 @@ var words = strings.NewReplacer(
 	"set Message.To, with core.Recipients for example", "give -to ADDRESS",
 	"replace it in a single step, by a rename", "write the password or the token into it",
 	"call StartTLS first, ", "",
-	"Config.RuntimeDir", `"runtime-dir"`,
 	"Config.Path", "the path",
 	"Config.SHA256", "the checksum",
 	"use the first word that sha256sum prints", "mailer plugin verify prints it",
 	"Config.Name", "the name",
-	"Config.Args", `"args"`,
-	"Config.Env", `"env"`,
-	"Config.StartTimeout", `"start-timeout"`,
-	"Config.CallTimeout", `"call-timeout"`,
-	"Config.StopTimeout", `"stop-timeout"`,
-	"Config.HealthInterval", `"health-interval"`,
-	"Config.HealthTimeout", `"health-timeout"`,
-	"Config.Restart.", `"restart" `,
 )
+
+// ofConfig is a field of a configuration in Go.
+var ofConfig = regexp.MustCompile(`Config\.([A-Z]\w*)`)
+
+// inWords returns an error of a configuration in the words of the file: its fields
+// have names such as "max-interval" there.
+func inWords(err error) error {
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Errorf("%q cannot be a %s", strings.TrimPrefix(e.Field, "."), e.Value)
+	}
+	text := strings.TrimPrefix(words.Replace(err.Error()), "config: ")
+	return errors.New(ofConfig.ReplaceAllStringFunc(text, func(field string) string {
+		var b strings.Builder
+		for n, r := range strings.TrimPrefix(field, "Config.") {
+			if n > 0 && unicode.IsUpper(r) {
+				b.WriteByte('-')
+			}
+			b.WriteRune(unicode.ToLower(r))
+		}
+		return strconv.Quote(b.String())
+	}))
+}
 
 // redactor removes credentials from text.
 type redactor struct {
