@@ -63,7 +63,8 @@ func servePlugin(mode string) {
 
 func testKey() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)) }
 
-// tunnel is a transport that reaches test+tcp://host:port.
+// tunnel is a transport that reaches test+tcp://host:port; with ?remote it is not on
+// this machine.
 type tunnel struct{}
 
 func (tunnel) Scheme() string { return "test+tcp" }
@@ -72,7 +73,7 @@ func (tunnel) Endpoint(u *url.URL) (core.Endpoint, error) {
 	if u.Port() == "" {
 		return core.Endpoint{}, errors.New("the tunnel needs a port")
 	}
-	return core.Endpoint{URL: u.String(), Network: "tcp", Address: u.Host, ServerName: u.Hostname(), Local: true}, nil
+	return core.Endpoint{URL: u.String(), Network: "tcp", Address: u.Host, ServerName: u.Hostname(), Local: u.RawQuery != "remote"}, nil
 }
 
 func (tunnel) Dial(ctx context.Context, e core.Endpoint) (net.Conn, error) {

@@ -384,6 +384,37 @@ func TestPlugin_interceptor(t *testing.T) {
 	nothingLeft()
 }
 
+// Without -tls a server that is not on this machine has to have TLS that verifies.
+func TestPlugin_tlsIsRequiredElsewhere(t *testing.T) {
+	good, ca := certificate(t, "127.0.0.1")
+	config := declaring(t, plugin(t, "tunnel"))
+	for rule, tt := range map[string]struct {
+		options smtptest.ServerOptions
+		more    []string
+		status  int
+	}{
+		"69 it is not offered":              {smtptest.ServerOptions{}, nil, 69},
+		"0 it is not offered, and need not": {smtptest.ServerOptions{}, []string{"-tls", "opportunistic"}, 0},
+		"69 it does not verify":             {smtptest.ServerOptions{StartTLS: true, TLS: good}, nil, 69},
+		"0 it verifies":                     {smtptest.ServerOptions{StartTLS: true, TLS: good}, []string{"-ca", ca}, 0},
+		"0 off":                             {smtptest.ServerOptions{StartTLS: true, TLS: good}, []string{"-tls", "off"}, 0},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			s := smtptest.NewServer(t, tt.options)
+			url := strings.Replace(s.URL(), "smtp:", "test+tcp:", 1) + "?remote"
+			r := mailer(t, to(url, append(tt.more, "-config", config, file(t, mail))...)...)
+			r.ends(t, tt.status)
+			if got := r.one(t); got.Error != nil && got.Error.Stage != "tls" {
+				t.Errorf("got %s", r.stdout)
+			}
+			if tt.options.StartTLS && tt.more == nil || tt.status == 69 {
+				_, r = look(t, "-url", url, "-config", config)
+				r.ends(t, tt.status)
+			}
+		})
+	}
+}
+
 // A plugin that fails costs a temporary error: of each message that it was to help
 // with, if it cannot even be started.
 func TestPlugin_75ThatFails(t *testing.T) {

@@ -67,3 +67,16 @@ func TestProgress(t *testing.T) {
 		}
 	}
 }
+
+// Without a FILE a terminal is no message: nobody would know what is waited for.
+func TestSend_64WithoutAFileOnATerminal(t *testing.T) {
+	_, tty := terminal(t)
+	defer tty.Close()
+	s := smtptest.NewServer(t, smtptest.ServerOptions{})
+	cmd := command(t, to(s.URL())...)
+	cmd.Stdin = tty
+	out, _ := cmd.CombinedOutput() // the status is looked at below
+	if status := cmd.ProcessState.ExitCode(); status != 64 || !strings.Contains(string(out), "name a file, or give - ") {
+		t.Errorf("status %d, %s", status, out)
+	}
+}
