@@ -86,8 +86,8 @@ How it is sent:
   -endpoints URL      in the place of -url, once for each of several servers
   -endpoint-policy P  fail-over (default), round-robin or least-loaded
   -interceptors LIST  what stands around it, the outermost first: logging,
-                      headers, retry, breaker, ratelimit, dkim, dialogue, and
-                      those of plugins
+                      telemetry, headers, retry, breaker, ratelimit, dkim,
+                      dialogue, and those of plugins
   -config FILE        a JSON object with any of these settings
   -json               on standard output, a line of JSON for each message
 

@@ -49,6 +49,7 @@ type maker struct {
 // makers are the interceptors that can be asked for.
 var makers = []maker{
 	{"logging", "logs what becomes of each message", makeLogging},
+	{"telemetry", "traces each message and its steps, in JSON", makeTelemetry},
 	{"headers", "adds the Date and Message-ID that are missing, removes Bcc", makeHeaders},
 	{"retry", "tries the recipients again who were put off", makeRetry},
 	{"breaker", "has a server rest that cannot be reached", makeBreaker},
@@ -162,7 +163,9 @@ func (s *settings) pipeline(from stock) ([]core.Interceptor, error) {
 		list = append(list, one.made)
 	}
 	// Behind what is to see a message once.
-	behind := slices.IndexFunc(list, func(i core.Interceptor) bool { return i.Name != logging.Name && i.Name != headers.Name })
+	behind := slices.IndexFunc(list, func(i core.Interceptor) bool {
+		return i.Name != logging.Name && i.Name != "telemetry" && i.Name != headers.Name
+	})
 	if behind < 0 {
 		behind = len(list)
 	}

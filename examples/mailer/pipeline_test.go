@@ -20,6 +20,7 @@ func TestPipeline(t *testing.T) {
 		"none":                       {nil, "no interceptors: a message goes to the server as it is, once\n"},
 		"in the order of the flag":   {[]string{"-interceptors", "headers,dialogue"}, "headers dialogue"},
 		"in the order of the file":   {[]string{"-config", config}, "logging headers ratelimit breaker dialogue"},
+		"-retries behind telemetry":  {[]string{"-interceptors", "telemetry,breaker", "-retries", "2"}, "telemetry retry breaker"},
 		"-retries behind the header": {[]string{"-config", config, "-retries", "2"}, "logging headers retry ratelimit breaker dialogue"},
 		"several servers":            {[]string{"-endpoints", "smtp://a", "-endpoints", "smtp://b", "-retries", "1"}, "retry breaker"},
 	} {

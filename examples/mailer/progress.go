@@ -17,7 +17,7 @@ func newProgress(s *settings, sys *system) *progress {
 	if len(s.files) < 2 || !term.IsTerminal(int(sys.stderr.Fd())) {
 		return nil
 	}
-	if s.asked("logging") || s.asked("dialogue") || s.pluginLog {
+	if s.asked("logging") || s.asked("telemetry") || s.asked("dialogue") || s.pluginLog {
 		return nil
 	}
 	return &progress{progressbar.NewOptions(len(s.files),
