@@ -20,7 +20,7 @@ func (s *settings) addPlugin(text string) error {
 	if at := strings.LastIndex(text, pinned); at >= 0 {
 		d.Path, d.SHA256 = text[:at], text[at+len(pinned):]
 		if d.SHA256 == "" {
-			return errors.New("there is no checksum behind " + pinned)
+			return fmt.Errorf("there is no checksum behind %q", pinned)
 		}
 	}
 	return s.declare(d)

@@ -55,7 +55,7 @@ func TestSettings_badInput(t *testing.T) {
 		"an endpoint twice":                {[]string{"send", "-endpoints", "smtp://x", "-endpoints", "smtp://x", "-from", "a@example.com", "-to", "b@example.com"}, nil, 64, "-endpoints"},
 		"an address with a display name":   {with("-to", "You <you@example.net>"), nil, 64, "give the address alone"},
 		"a password with NUL":              {with("-user", "me", "-password-file", file(t, "a\x00b")), nil, 78, "NUL"},
-		"no such interceptor":              {with("-interceptors", "magic"), nil, 64, "there are logging, headers"},
+		"no such interceptor":              {with("-interceptors", "magic"), nil, 64, "there are logging, telemetry, headers"},
 		"an interceptor without settings":  {with("-interceptors", "ratelimit"), nil, 64, "-config"},
 		"retry twice":                      {with("-interceptors", "retry", "-retries", "2"), nil, 64, "use one of them"},
 		"an empty password file":           {with("-user", "me", "-password-file", empty), nil, 78, empty},
