@@ -71,7 +71,7 @@ func verifyPlugin(ctx context.Context, s *settings, sys *system) error {
 	}
 	var log logged
 	config := s.verified.Config
-	config.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
+	config.Log = slog.New(own{slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: withoutTime})})
 	ctx, release := interruptible(ctx, sys)
 	defer release()
 	f := inspect(ctx, s.verified, config)
@@ -171,6 +171,25 @@ func (l *logged) lines() []string {
 	}
 	return append(l.kept, fmt.Sprintf("and %d more", l.others))
 }
+
+// own takes what the plugin logs, and not what becomes of it.
+type own struct{ slog.Handler }
+
+// Handle implements slog.Handler.
+func (o own) Handle(ctx context.Context, record slog.Record) error {
+	for state := plugins.Starting; state <= plugins.Closed; state++ {
+		if record.Message == "the plugin is "+state.String() {
+			return nil
+		}
+	}
+	return o.Handler.Handle(ctx, record)
+}
+
+// WithAttrs implements slog.Handler.
+func (o own) WithAttrs(attrs []slog.Attr) slog.Handler { return own{o.Handler.WithAttrs(attrs)} }
+
+// WithGroup implements slog.Handler.
+func (o own) WithGroup(name string) slog.Handler { return own{o.Handler.WithGroup(name)} }
 
 // withoutTime leaves out what is the same in each line.
 func withoutTime(_ []string, a slog.Attr) slog.Attr {

@@ -142,7 +142,7 @@ func TestPluginVerify(t *testing.T) {
 	}
 	r := mailer(t, "plugin", "verify", "-json", path, "-env", mode("logs"))
 	r.ends(t, 0)
-	if f := r.found(t); len(f) != 1 || f[0].SHA256 != sum || !strings.Contains(strings.Join(f[0].Log, "\n"), `level=WARN msg="the vault is slow" seconds=3`) {
+	if f := r.found(t); len(f) != 1 || f[0].SHA256 != sum || strings.Join(f[0].Log, "\n") != `level=WARN msg="the vault is slow" seconds=3` {
 		t.Errorf("got %s", r.stdout)
 	}
 	if r := mailer(t, "plugin", "verify", script); !strings.Contains(r.stdout, "line=\"it has no key\"") {
