@@ -78,6 +78,11 @@ func (s *settings) complete(config *core.Config, set *pluginSet) (err error) {
 	if err != nil {
 		return s.fault(err, "plugins")
 	}
+	for _, t := range transports {
+		if slices.ContainsFunc(config.Transports, func(own core.Transport) bool { return own.Scheme() == t.Scheme() }) {
+			return misconfiguration(`a plugin has a transport for %s, which is built in: leave it out, and name with "use" what else is to be used`, t.Scheme())
+		}
+	}
 	config.Transports = append(config.Transports, transports...)
 	if err := s.checkURLs(*config, false); err != nil {
 		return err

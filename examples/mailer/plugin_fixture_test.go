@@ -52,7 +52,11 @@ func servePlugin(mode string) {
 	case "key":
 		sdk.Serve(sdk.Info("test-key", "1.0"), sdk.Signer("example.com", testKey()))
 	case "tunnel":
-		sdk.Serve(sdk.Info("test-tunnel", "1.0"), sdk.Transport(tunnel{}))
+		sdk.Serve(sdk.Info("test-tunnel", "1.0"), sdk.Transport(tunnel{"test+tcp"}))
+	case "smtp":
+		sdk.Serve(sdk.Info("test-smtp", "1.0"), sdk.Transport(tunnel{"smtp"}))
+	case "uneasy":
+		sdk.Serve(sdk.Info("uneasy", "1.0"), sdk.Mechanism(uneasy{mechanisms.Func("X-TEST", token)}))
 	case "policy":
 		sdk.Serve(sdk.Info("corp", "1.0"), sdk.Interceptor("policy", sdk.AdmitFunc(admit)), sdk.Interceptor("stamp", sdk.AdmitFunc(stamp)))
 	case "password":
@@ -65,9 +69,9 @@ func testKey() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(make([]byte, e
 
 // tunnel is a transport that reaches test+tcp://host:port; with ?remote it is not on
 // this machine.
-type tunnel struct{}
+type tunnel struct{ scheme string }
 
-func (tunnel) Scheme() string { return "test+tcp" }
+func (t tunnel) Scheme() string { return t.scheme }
 
 func (tunnel) Endpoint(u *url.URL) (core.Endpoint, error) {
 	if u.Port() == "" {
@@ -101,6 +105,11 @@ func admit(_ context.Context, m *sdk.Message) (sdk.Changes, error) {
 func stamp(context.Context, *sdk.Message) (sdk.Changes, error) {
 	return sdk.Changes{Header: []sdk.Field{{Name: "X-Stamp", Value: "seen"}}}, nil
 }
+
+// uneasy is a mechanism that cannot be used.
+type uneasy struct{ core.Mechanism }
+
+func (uneasy) Check() error { return errors.New("it has no key") }
 
 // tickets is a server that takes what X-TEST shows, and nobody without.
 func tickets() smtptest.ServerOptions {

@@ -108,7 +108,7 @@ func pluginError(err error) *core.Error {
 	return &e
 }
 
-// failed reports whether an error is that of a plugin that did not do what it was
+// pluginFailed reports whether an error is that of a plugin that did not do what it was
 // asked, and may do it later.
 func pluginFailed(err error) bool {
 	return errors.Is(err, plugins.ErrDown) || errors.Is(err, plugins.ErrEnded) || errors.Is(err, plugins.ErrLate) || errors.Is(err, plugins.ErrBroken)

@@ -32,7 +32,9 @@ func TestPlugin_badDeclarations(t *testing.T) {
 		"no such binary":            {`{"path":"/nonexistent/plugin"}`, "install it there"},
 		"another checksum":          {plugin(t, "well", `"sha256":"`+strings.Repeat("0", 64)+`"`), "declare the checksum that it has"},
 		"two that have the same":    {plugin(t, "well") + "," + plugin(t, "well"), `both have the mechanism X-TEST: say with "use"`},
-		"one that has our scheme":   {plugin(t, "well", `"use":{"transports":["smtp"]}`), "it has no transport smtp"},
+		"what it does not have":     {plugin(t, "well", `"use":{"transports":["smtp"]}`), "it has no transport smtp"},
+		"one that has our scheme":   {plugin(t, "smtp"), "which is built in: leave it out"},
+		"a mechanism not at ease":   {plugin(t, "uneasy"), "it has no key"},
 	} {
 		t.Run(rule, func(t *testing.T) {
 			r := mailer(t, append(sending, "-config", declaring(t, tt.plugins))...)
@@ -364,6 +366,29 @@ func TestPlugin_interrupted(t *testing.T) {
 		}
 		nothingLeft()
 	}
+}
+
+// Nor is standard input waited for, which nobody ends.
+func TestPlugin_interruptedWithStandardInput(t *testing.T) {
+	nothingLeft := private(t)
+	cmd := command(t, to("smtp://127.0.0.1:1", "-config", declaring(t, plugin(t, "silent")), "-")...)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	awaitPlugin(t)
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if status := cmd.ProcessState.ExitCode(); status != 75 {
+		t.Errorf("status %d", status)
+	}
+	nothingLeft()
 }
 
 // awaitPlugin waits until there is the folder of a plugin's process.

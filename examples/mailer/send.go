@@ -58,8 +58,10 @@ func send(ctx context.Context, s *settings, sys *system) error {
 		defer from.plugins.close()
 		err = w.open(config, from)
 	}
-	w.results = newReporter(s, sys, secrets, len(config.Auth) > 0 || s.mech != "")
+	w.results = newReporter(s, sys, secrets, w.authenticates)
 	if statusOf(err, false) == deferred {
+		ctx, release := interruptible(ctx, sys)
+		defer release()
 		w.unsent(ctx, asError(err))
 		return w.results.end()
 	}
@@ -80,8 +82,12 @@ func (w *work) open(config core.Config, from stock) (err error) {
 		return err
 	}
 	config.Interceptors = append(config.Interceptors, w.interceptor())
+	w.authenticates = len(config.Auth) > 0
 	if _, err := core.ChooseMechanism(config, &core.Peer{}); err != nil {
-		return w.s.fault(&ended{misconfigured, err}) // a password that cannot be one, say
+		if pluginFailed(err) {
+			return &core.Error{Stage: core.StageConfig, Class: core.Temporary, Err: err}
+		}
+		return &ended{misconfigured, said(err)} // a password that cannot be one, say
 	}
 	if w.client, err = core.NewClient(config); err != nil {
 		return w.s.fault(err, "endpoints", "interceptors")
@@ -89,8 +95,14 @@ func (w *work) open(config core.Config, from stock) (err error) {
 	return nil
 }
 
-// unsent reports all messages: none was begun, because of an error.
+// unsent reports all messages: none was begun, because of an error. After an
+// interrupt nothing is waited for.
 func (w *work) unsent(ctx context.Context, err *core.Error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if errors.Is(err, errInterrupted) {
+		cancel(errInterrupted)
+	}
 	for n, name := range w.s.files {
 		if !w.results.goesOn() {
 			return
@@ -116,6 +128,8 @@ type work struct {
 	client  *core.Client
 	results *reporter
 	next    int // the index of the first file that was not begun
+	// authenticates says that there is something to authenticate with.
+	authenticates bool
 
 	mu       sync.Mutex
 	underway map[*core.Message]*job

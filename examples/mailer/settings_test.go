@@ -181,6 +181,11 @@ func TestHelp_hasEverySetting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, one := range (&settings{}).verifyTable() {
+		if !strings.Contains(helpPlugin, "[-"+one.name) || !strings.Contains(string(page), "[-"+one.name) {
+			t.Errorf("-%s of plugin verify is not in the help or in docs/mailer.md", one.name)
+		}
+	}
 	for _, one := range (&settings{}).table() {
 		for command, help := range map[string]string{"send": helpSend, "probe": helpProbe, "pipeline": helpPipeline, "plugin list": helpPlugin} {
 			if has := strings.Contains(help, " -"+one.name+" ") || strings.Contains(help, "[-"+one.name+" ") || strings.Contains(help, "[-"+one.name+"]"); has != (one.use&commandBits[command] != 0) && !(command == "pipeline" && one.name == "url") {
