@@ -280,6 +280,15 @@ func (config Config) checkFor(field, url string, transports transportSet) (*sett
 	return s, nil
 }
 
+// partError says what an error is about that something configured returned. One that
+// asks others may have found that they are away for a while, and says so by a class.
+func partError(what string, err error) error {
+	if own, ok := err.(*Error); ok && own.Err != nil {
+		return &Error{Stage: StageConfig, Class: own.Class, Hint: own.Hint, Err: fmt.Errorf("%s: %w", what, own.Err)}
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
 func configError(err error) error {
 	if own, ok := err.(*Error); ok {
 		return own

@@ -323,6 +323,32 @@ func (away) Scheme() string                                        { return "awa
 func (a away) Endpoint(*url.URL) (core.Endpoint, error)            { return core.Endpoint{}, a.err }
 func (away) Dial(context.Context, core.Endpoint) (net.Conn, error) { return nil, errors.ErrUnsupported }
 
+// uneasy is a mechanism that cannot work.
+type uneasy struct {
+	core.Mechanism
+	err error
+}
+
+func (uneasy) Name() string   { return "X-UNEASY" }
+func (u uneasy) Check() error { return u.err }
+
+func TestNewClient_whatAMechanismSaysOfItselfKeepsItsClass(t *testing.T) {
+	reason := errors.New("the vault is sealed")
+	for class, err := range map[core.Class]error{
+		core.Local:     reason,
+		core.Temporary: &core.Error{Stage: core.StageAuth, Class: core.Temporary, Hint: "wait", Err: reason},
+	} {
+		_, err := core.NewClient(core.Config{Endpoint: "smtp://mx.example", Transports: transport.Standard(), Auth: []core.Mechanism{uneasy{err: err}}})
+		e, ok := err.(*core.Error)
+		if !ok || e.Stage != core.StageConfig || e.Class != class || !errors.Is(err, reason) || (e.Hint == "wait") != (class == core.Temporary) {
+			t.Errorf("%#v", err)
+		}
+		if want := "config: mechanism X-UNEASY: the vault is sealed"; !strings.HasPrefix(fmt.Sprint(err), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
 func TestNewClient_whatATransportSaysOfAURLKeepsItsClass(t *testing.T) {
 	reason := errors.New("the directory is down")
 	for class, err := range map[core.Class]error{

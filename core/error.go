@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 )
 
@@ -267,6 +268,9 @@ func ClassOf(err error) Class {
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrDisconnected) || errors.Is(err, ErrProtocol) {
 		return Temporary
+	}
+	if e, ok := errors.AsType[syscall.Errno](err); ok && e.Temporary() {
+		return Temporary // there are too many open files, say
 	}
 	// Not any net.Error: a file that does not exist is one too.
 	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {

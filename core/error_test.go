@@ -104,6 +104,7 @@ func TestClassOf(t *testing.T) {
 		{"what a body returns is this side's", io.ErrUnexpectedEOF, Local},
 		{"a panic is this side's", &PanicError{Value: "x"}, Local},
 		{"a file that is not there is no network", &os.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}, Local},
+		{"a lack of descriptors is temporary", &os.PathError{Op: "open", Path: "x", Err: syscall.EMFILE}, Temporary},
 		{"a net.Error that is no timeout says nothing", timeout(false), Local},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {

@@ -60,7 +60,8 @@ type Expirer interface {
 // Checker is implemented by a mechanism that can tell, when a client is made,
 // that it will not work: because of a user name that is empty, say.
 type Checker interface {
-	// Check returns why the mechanism cannot work. It opens nothing.
+	// Check returns why the mechanism cannot work. It opens nothing. An error that
+	// is an [*Error] keeps its class and its hint.
 	Check() error
 }
 
@@ -122,7 +123,7 @@ func newMechanismSet(list []Mechanism, least string) (_ *mechanismSet, err error
 		seen[name] = m
 		if c, ok := m.(Checker); ok {
 			if err := c.Check(); err != nil {
-				return nil, fmt.Errorf("mechanism %s: %w", name, err)
+				return nil, partError("mechanism "+name, err)
 			}
 		}
 	}

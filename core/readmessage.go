@@ -19,7 +19,8 @@ import (
 //   - The sender is the first address of Sender or, without one, of From.
 //   - The recipients are the addresses of all To, Cc and Bcc fields, in this
 //     order. Groups are expanded. An address that stands there more than once
-//     is one recipient.
+//     is one recipient. There may be none, as with "undisclosed-recipients:;":
+//     Send refuses such a message unless its To is filled.
 //   - In a message that was resent, the Resent- fields count instead. Several
 //     blocks of them are an error.
 //
@@ -226,9 +227,6 @@ func (h *header) message() (*Message, error) {
 				m.To = append(m.To, Recipient{Address: address})
 			}
 		}
-	}
-	if len(m.To) == 0 {
-		return nil, localError(StagePolicy, fmt.Errorf("no address in %[1]sTo, %[1]sCc or %[1]sBcc", prefix), "if the recipients are known from elsewhere, fill in a core.Message")
 	}
 	return m, nil
 }

@@ -154,13 +154,34 @@ func write(t *testing.T, content string) (name string) {
 	return name
 }
 
+// The recipients may be known from elsewhere.
+func TestReadMessage_noRecipients(t *testing.T) {
+	for rule, content := range map[string]string{
+		"42 no field":                   "From: a@x\nSubject: hi\n\n",
+		"42 an empty group":             "From: a@x\nTo: undisclosed-recipients:;\n\n",
+		"43 a block without recipients": "Resent-From: a@x\nFrom: a@x\nTo: b@x\n\n",
+	} {
+		t.Run(rule, func(t *testing.T) {
+			m, err := ReadMessage([]byte(content))
+			if err != nil || m.From != "a@x" || len(m.To) != 0 {
+				t.Fatalf("%+v, %v", m, err)
+			}
+			if err := m.Check(); err == nil || !strings.Contains(err.Error(), "no recipient") {
+				t.Error(err)
+			}
+			m.To = Recipients("c@x")
+			if err := m.Check(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestReadMessage_errors(t *testing.T) {
 	for _, tt := range []struct{ rule, content, want string }{
 		{"42 neither Sender nor From", "To: b@x\n\n", "neither Sender nor From"},
 		{"42 an empty Sender does not fall back to From", "Sender:\nFrom: a@x\nTo: b@x\n\n", "Sender, line 1"},
 		{"42 an empty From", "To: b@x\nFrom: (nobody)\n\n", "From, line 2"},
-		{"42 no recipients", "From: a@x\nSubject: hi\n\n", "no address in To, Cc or Bcc"},
-		{"42 no recipients in an empty group", "From: a@x\nTo: undisclosed-recipients:;\n\n", "no address in To, Cc or Bcc"},
 		{"42 an empty message", "", "neither Sender nor From"},
 		{"42 a message without a header", "\nFrom: a@x\nTo: b@x\n", "neither Sender nor From"},
 		{"42 a To that cannot be read", "From: a@x\nTo: b@x,\n c d\n\n", "To, line 2"},
@@ -172,7 +193,6 @@ func TestReadMessage_errors(t *testing.T) {
 		{"43 two Resent-Date", "Resent-Date: x\nResent-From: a@x\nResent-To: b@x\nResent-Date: y\nFrom: a@x\nTo: b@x\n\n", "Resent-Date, line 4"},
 		{"43 two blocks without dates", "Resent-From: a@x\nResent-To: b@x\nResent-From: c@x\nResent-To: d@x\nFrom: a@x\nTo: b@x\n\n", "Resent-From, line 3"},
 		{"43 a block without a sender", "Resent-To: b@x\nFrom: a@x\nTo: b@x\n\n", "neither Resent-Sender nor Resent-From"},
-		{"43 a block without recipients", "Resent-From: a@x\nFrom: a@x\nTo: b@x\n\n", "no address in Resent-To, Resent-Cc or Resent-Bcc"},
 
 		{"a line without a colon", "From: a@x\nTo: b@x\nhello\n\n", "line 3"},
 		{"a line without a name", "From: a@x\nTo: b@x\n: hello\n\n", "line 3"},

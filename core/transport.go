@@ -123,11 +123,7 @@ func (set transportSet) resolve(field, rawURL string) (_ Transport, _ Endpoint, 
 	}
 	e, err := t.Endpoint(u)
 	if err != nil {
-		if own, ok := err.(*Error); ok {
-			// A transport that asks others may find that they are away for a while.
-			return nil, Endpoint{}, &Error{Stage: StageConfig, Class: own.Class, Hint: own.Hint, Err: fmt.Errorf("endpoint %q: %w", shown, own.Err)}
-		}
-		return nil, Endpoint{}, fmt.Errorf("endpoint %q: %w", shown, err)
+		return nil, Endpoint{}, partError(fmt.Sprintf("endpoint %q", shown), err)
 	}
 	e.URL = rawURL
 	return t, e, nil

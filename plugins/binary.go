@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -23,7 +24,7 @@ var ErrUnsafe = errors.New("others can change the binary")
 // copyBinary copies the binary to a file that nobody else can write, and compares
 // what it copied with the checksum, if there is one. So it does not matter what
 // becomes of the original between the check and the start.
-func copyBinary(config *Config, to string) error {
+func copyBinary(ctx context.Context, config *Config, to string) error {
 	path, err := filepath.EvalSymlinks(config.Path)
 	if err != nil {
 		return err
@@ -47,7 +48,10 @@ func copyBinary(config *Config, to string) error {
 	if !os.SameFile(checked, info) {
 		return fmt.Errorf("%s was replaced while it was checked", path)
 	}
-	sum, err := writeBinary(from, to)
+	if info.Size() > maxBinary {
+		return fmt.Errorf("%s has %d octets, and %d are the most", path, info.Size(), maxBinary)
+	}
+	sum, err := writeBinary(&interruptible{ctx, io.LimitReader(from, maxBinary)}, to)
 	if err != nil {
 		return fmt.Errorf("copying the binary: %w", err)
 	}
@@ -59,6 +63,22 @@ func copyBinary(config *Config, to string) error {
 		return fmt.Errorf("%w: it has %x", ErrChecksum, sum)
 	}
 	return nil
+}
+
+// maxBinary is how large a binary may be, in octets.
+const maxBinary = 1 << 30
+
+// interruptible is a reader that a context ends.
+type interruptible struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r *interruptible) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.Reader.Read(p)
 }
 
 // writeBinary copies what from has, and returns its checksum.

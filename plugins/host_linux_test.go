@@ -95,10 +95,24 @@ func TestPlugin_leavesAChildBehind(t *testing.T) {
 				t.Errorf("it lives: %v", !tt.lives)
 			}
 			if tt.lives {
-				kill(t, child, unix.SIGKILL)
+				end(t, child)
 			}
 			works(t, m)
 		})
+	}
+}
+
+// end kills a process, and waits until it is gone.
+func end(t *testing.T, pid int) {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	kill(t, pid, unix.SIGKILL)
+	if ended, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(patience.Milliseconds())); ended != 1 || err != nil {
+		t.Errorf("process %d is not gone: %v", pid, err)
 	}
 }
 

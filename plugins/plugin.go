@@ -146,7 +146,7 @@ func (p *Plugin) first(ctx context.Context) (_ *generation, err error) {
 			err = errors.Join(err, p.folder.remove())
 		}
 	}()
-	if err := copyBinary(&p.config, p.folder.binary()); err != nil {
+	if err := copyBinary(ctx, &p.config, p.folder.binary()); err != nil {
 		return nil, err
 	}
 	p.set(Status{State: Starting})

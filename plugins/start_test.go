@@ -299,3 +299,14 @@ func TestStartAll_oneThatCannotBeStarted(t *testing.T) {
 		t.Errorf("%v, %v", list, err)
 	}
 }
+
+func TestStart_aBinaryThatIsTooLarge(t *testing.T) {
+	f := newFixture(t, "well")
+	f.config.Path = copyOf(t, f.config.Path)
+	if err := os.Truncate(f.config.Path, 1<<30+1); err != nil { // it takes no room
+		t.Fatal(err)
+	}
+	if e := f.startError(t); e.Class != core.Local || !strings.Contains(e.Error(), "has 1073741825 octets, and 1073741824 are the most") {
+		t.Error(e)
+	}
+}

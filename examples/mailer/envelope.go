@@ -115,6 +115,14 @@ func (s *settings) envelope(m *core.Message) *core.Message {
 	return m
 }
 
+// addressed is envelope for a message that is to be sent.
+func (s *settings) addressed(m *core.Message) (*core.Message, error) {
+	if m = s.envelope(m); len(m.To) == 0 {
+		return nil, &core.Error{Stage: core.StagePolicy, Class: core.Local, Err: errors.New("there is no address in the header's To, Cc or Bcc: give -to ADDRESS")}
+	}
+	return m, nil
+}
+
 func (s *settings) recipients(addresses ...string) []core.Recipient {
 	list := core.Recipients(addresses...)
 	for i := range list {

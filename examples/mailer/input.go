@@ -50,7 +50,8 @@ func (s *settings) open(ctx context.Context, name string, stdin *os.File) (m *co
 			return nil, done, err
 		}
 	}
-	return s.envelope(m), done, nil
+	m, err = s.addressed(m)
+	return m, done, err
 }
 
 // read returns the message of a file that can be read again.
@@ -66,7 +67,7 @@ func (s *settings) read(name string) (*core.Message, error) {
 			return nil, err
 		}
 	}
-	return s.envelope(m), nil
+	return s.addressed(m)
 }
 
 // spool reads all of a stream: into memory, or else into a temporary file. When

@@ -240,7 +240,12 @@ func (m *member) collect(r *Result, stages map[string]corefx.Stage) error {
 		// The client will not be able to ask.
 		if c, ok := mechanism.(core.Checker); ok {
 			if err := c.Check(); err != nil {
-				return configError(fmt.Errorf("mechanism %s of %s: %w", name, origin, err))
+				e := &core.Error{Stage: core.StageConfig, Class: core.ClassOf(err)}
+				if own, ok := err.(*core.Error); ok && own.Err != nil {
+					e.Hint, err = own.Hint, own.Err
+				}
+				e.Err = fmt.Errorf("mechanism %s of %s: %w", name, origin, err)
+				return e
 			}
 		}
 		r.Mechanisms = append(r.Mechanisms, corefx.Mechanism{Mechanism: mechanism, Origin: origin})

@@ -67,10 +67,14 @@ func (m *Mechanism) check(peer *mechanismv1.Peer) error {
 		conn.Explain(err, ctx.Err() != nil)
 		return nil
 	}
-	if f := response.GetFailure(); f != nil {
+	switch f := response.GetFailure(); {
+	case f == nil:
+		return nil
+	case peer != nil:
 		return refusal(f)
+	default:
+		return &core.Error{Stage: core.StageAuth, Class: wire.Class(f), Hint: wire.Hint(f), Err: refusal(f)}
 	}
-	return nil
 }
 
 // refusal is what a mechanism says against something.
