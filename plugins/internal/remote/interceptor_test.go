@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/postrider/postrider/core"
 	"github.com/postrider/postrider/core/smtptest"
@@ -37,23 +34,7 @@ func (a *admitter) Admit(ctx context.Context, r *interceptorv1.AdmitRequest) (*i
 // link serves the admitter.
 func (a *admitter) link(t *testing.T) *link {
 	t.Helper()
-	listener, plugin := bufconn.Listen(1<<16), grpc.NewServer()
-	interceptorv1.RegisterInterceptorServiceServer(plugin, a)
-	served := make(chan error, 1)
-	go func() { served <- plugin.Serve(listener) }()
-	conn, err := grpc.NewClient("passthrough:///memory", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = conn.Close()
-		plugin.Stop()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	return &link{conn}
+	return serve(t, func(r grpc.ServiceRegistrar) { interceptorv1.RegisterInterceptorServiceServer(r, a) })
 }
 
 // client makes a client that asks the admitter, with another interceptor in front of
