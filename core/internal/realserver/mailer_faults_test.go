@@ -1,0 +1,144 @@
+package realserver_test
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/postrider/postrider/core/internal/realserver"
+)
+
+// What a server does not take: 65 is for what it does not offer, 77 for what it wants before it takes anything.
+func TestMailer_whatPostfixDoesNotTake(t *testing.T) {
+	p := realserver.StartPostfix(t, "smtpd_tls_security_level = encrypt", "smtpd_discard_ehlo_keywords = 8bitmime, smtputf8")
+	m := buildMailer(t)
+	ascii, eight := m.file(t, "ascii.eml", "Subject: hi\r\n\r\nhi\r\n"), m.file(t, "eight.eml", "Subject: hi\r\n\r\ngr\xc3\xbc\xc3\x9fe\r\n")
+	for rule, c := range map[string]struct {
+		status int
+		stage  string
+		code   int
+		args   []string
+	}{
+		"77 530: TLS is wanted first": {77, "mail", 530, []string{"-url", "smtp://" + p.Addr, "-tls", "off", "-to", "a@example.test", ascii}},
+		"65 8-bit content":            {65, "policy", 0, []string{"-url", "smtp://" + p.PlainAddr, "-to", "a@example.test", eight}},
+		"65 an address in UTF-8":      {65, "policy", 0, []string{"-url", "smtp://" + p.PlainAddr, "-to", "j\u00fcrgen@example.test", ascii}},
+	} {
+		t.Run(rule, func(t *testing.T) {
+			r := m.send(t, c.status, append([]string{"-from", "me@example.com"}, c.args...)...)[0]
+			if r.Error == nil || r.Error.Stage != c.stage || r.Error.Code != c.code || r.Outcome != "not_delivered" {
+				t.Errorf("got %+v, error %+v", r, r.Error)
+			}
+		})
+	}
+	p.Settle(t)
+	if mail, err := p.Mail(); len(mail) > 0 || err != nil {
+		t.Errorf("arrived: %v, %v", mail, err)
+	}
+}
+
+// A connection that is lost, in front of real servers: what they have taken is unknown, and what they have not is put
+// off.
+func TestMailer_theConnectionIsLost(t *testing.T) {
+	p, d := realserver.StartPostfix(t), realserver.StartDovecot(t)
+	m := buildMailer(t)
+	mail, password := m.file(t, "mail.eml", "Subject: hi\r\n\r\nhi\r\n"), m.file(t, "password", p.ASCIIPassword)
+	for _, c := range []struct {
+		rule, scheme, server, behind string
+		status, arrived              int
+		stage, outcome               string
+		args                         []string
+	}{
+		{"Postfix, behind the final dot", "smtp", p.PlainAddr, "\r\n.\r\n", 76, 1, "content", "unknown", []string{"-chunking", "off"}},
+		{"Postfix, behind the last chunk", "smtp", p.PlainAddr, "\r\n\r\nhi\r\n", 76, 1, "content", "unknown", nil},
+		{"Postfix, at DATA", "smtp", p.PlainAddr, "DATA\r\n", 75, 0, "", "not_delivered", []string{"-chunking", "off"}},
+		{"Postfix, at AUTH", "smtp", p.PlainAddr, "AUTH PLAIN", 75, 0, "auth", "not_delivered", []string{"-user", p.ASCIIUser, "-password-file", password, "-mech", "PLAIN"}},
+		{"Dovecot, behind the final dot", "lmtp", d.Addr, "\r\n.\r\n", 76, 1, "content", "unknown", []string{"-chunking", "off"}},
+		{"Dovecot, at RCPT", "lmtp", d.Addr, "RCPT TO", 75, 0, "", "not_delivered", []string{"-chunking", "off"}},
+		// The content leaves with the envelope.
+		{"Dovecot, at RCPT, with CHUNKING", "lmtp", d.Addr, "RCPT TO", 76, 1, "content", "unknown", nil},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			mailbox := strings.NewReplacer(" ", "", ",", "").Replace(c.rule) + "@example.test"
+			url := c.scheme + "://" + cutBehind(t, c.server, c.behind)
+			r := m.send(t, c.status, append([]string{"-url", url, "-from", "me@example.com", "-to", mailbox, mail}, c.args...)...)[0]
+			if r.Outcome != c.outcome || r.Error == nil || c.stage != "" && r.Error.Stage != c.stage {
+				t.Errorf("got %+v, error %+v", r, r.Error)
+			}
+			messages := p.WaitMessages
+			if c.scheme == "lmtp" {
+				messages = d.WaitMessages
+			}
+			if got := len(messages(t, mailbox, c.arrived)); got != c.arrived {
+				t.Errorf("%d messages arrived", got)
+			}
+		})
+	}
+	p.Settle(t)
+}
+
+// cutBehind is a server in front of another one. When the client has sent the text it hears nothing more: the connection
+// to it is closed when the server has answered that.
+func cutBehind(t *testing.T, server, text string) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	t.Cleanup(func() {
+		_ = listener.Close()
+		serving.Wait()
+	})
+	serving.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer func() { _ = client.Close() }()
+				server, err := net.Dial("tcp", server)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer func() { _ = server.Close() }()
+				var answers sync.Mutex // held when they are no longer for the client
+				serving.Go(func() {
+					octets := make([]byte, 4096)
+					for {
+						n, err := server.Read(octets)
+						if answers.TryLock() {
+							_, _ = client.Write(octets[:n])
+							answers.Unlock()
+						} else if n > 0 || err != nil {
+							_ = client.Close()
+						}
+						if err != nil {
+							return
+						}
+					}
+				})
+				var said bytes.Buffer
+				octets := make([]byte, 4096)
+				for {
+					n, err := client.Read(octets)
+					said.Write(octets[:n])
+					if bytes.Contains(said.Bytes(), []byte(text)) {
+						answers.Lock()
+						_, _ = server.Write(octets[:n])
+						_, _ = io.Copy(io.Discard, client) // until it is closed
+						return
+					}
+					if _, writeErr := server.Write(octets[:n]); err != nil || writeErr != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	return listener.Addr().String()
+}
