@@ -51,6 +51,32 @@ func TestChunking(t *testing.T) {
 	}
 }
 
+// RFC 5321 §3.8 has a server close behind a 421. Content is on its way already, and a
+// server that goes on takes it: what it says of that counts.
+func TestChunking_aServerThatGoesOnBehind421(t *testing.T) {
+	const inline = "C: MAIL FROM:<a@example.com>\nC| RCPT TO:<b@example.com>\nC| RCPT TO:<c@example.com>\nC| RCPT TO:<d@example.com>\nC| BDAT 4 LAST\nC| hi\nS: 250 ok\n"
+	for _, tt := range []struct{ rule, replies, outcomes string }{
+		{"to one recipient, and takes the message for the others", "S: 250 ok\nS: 421 4.7.0 later\nS: 250 ok\nS: 250 taken\nHANG", "accepted 250; deferred 421 4.7.0; accepted 250"},
+		{"and refuses the content", "S: 250 ok\nS: 421 4.7.0 later\nS: 250 ok\nS: 554 no\nHANG", "refused 554; deferred 421 4.7.0; refused 554"},
+		{"and says it again", "S: 250 ok\nS: 421 4.7.0 later\nS: 421 4.7.0 later\nS: 421 4.7.1 gone\nHANG", "deferred 421 4.7.1; deferred 421 4.7.0; deferred 421 4.7.0"},
+		{"and ends then", "S: 250 ok\nS: 421 4.7.0 later\nS: 250 ok\nCLOSE", "deferred 421 4.7.0; deferred 421 4.7.0; deferred 421 4.7.0"},
+		{"and says nothing more", "S: 250 ok\nS: 421 4.7.0 later\nHANG", "deferred 421 4.7.0; deferred 421 4.7.0; deferred 421 4.7.0"},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			for name, options := range map[string][]func(*core.Config){"alone": nil, "on a session that is shared": {shared(16, 1)}} {
+				t.Run(name, func(t *testing.T) {
+					c := newClient(t, chunking+inline+tt.replies, smtptest.Options{}, options...)
+					receipt, err := c.Send(t.Context(), message("b@example.com", "c@example.com", "d@example.com"))
+					if got := outcomes(receipt); got != tt.outcomes {
+						t.Errorf("outcomes %q, want %q (%v)", got, tt.outcomes, err)
+					}
+					checkDeliveryError(t, receipt, err, core.ErrDisconnected)
+				})
+			}
+		})
+	}
+}
+
 func TestChunking_aRefusedRecipientCostsNothing(t *testing.T) {
 	server := smtptest.NewServer(t, smtptest.ServerOptions{BINARYMIME: true, Rcpt: func(_ smtptest.Envelope, to smtptest.Recipient) *core.Reply {
 		if strings.HasPrefix(to.Address, "x") {

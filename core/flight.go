@@ -16,9 +16,10 @@ type flight struct {
 	sent    []Command
 	content *outgoing // written after the commands, or nil
 	got     []Reply
-	// closing is a 421 among the replies to content, behind which others may
-	// still come.
+	// closing is a 421 among the replies, or among those to what stands in front,
+	// behind which others may still come. cut says that not all of them did.
 	closing error
+	cut     bool
 	mu      *sync.Mutex // for got, where another goroutine reads the replies
 }
 
@@ -203,8 +204,10 @@ func (s *Session) readReplies(f *flight) error {
 		return s.readReply(f, c, c.stage, timeout)
 	})
 	if f.closing != nil {
-		err = f.closing
-		s.conn.kill(err)
+		f.cut, err = err != nil, f.closing
+		if f.w.line == nil {
+			s.conn.kill(err)
+		}
 	}
 	return err
 }
@@ -251,9 +254,11 @@ func (s *Session) readReply(f *flight, c *Command, stage Stage, timeout time.Dur
 // is nil for the greeting.
 func (s *Session) takeReply(f *flight, c *Command, stage Stage, r Reply) error {
 	switch {
-	case r.Code == 421 && c != nil && c.perRecipient:
+	case r.Code == 421 && c != nil && (c.perRecipient || f.content != nil && len(f.sent) > 1):
 		// Each recipient's reply is its own (RFC 2033 §4.2): those behind this
-		// one may have come already.
+		// one may have come already. And where the content was written with the
+		// envelope, a server that does not close now, as RFC 5321 §3.8 has it,
+		// may accept that.
 		f.closing = replyError(stage, r)
 	case r.Code == 421:
 		return s.goodbye(f, r, stage)
@@ -272,6 +277,9 @@ func (s *Session) takeReply(f *flight, c *Command, stage Stage, r Reply) error {
 func (s *Session) afterFailedWrite(f *flight, writeErr error) error {
 	if s.conn.ctx.Err() == nil {
 		err := s.eachReplyDue(f, func(c *Command) error { return s.readReply(f, c, c.stage, lastWords) })
+		if f.closing != nil {
+			err = f.closing
+		}
 		if e, ok := errors.AsType[*Error](err); ok && e.Reply.Code != 0 {
 			writeErr = err
 		}

@@ -37,6 +37,7 @@ type line struct {
 	ended     bool     // they are to end
 	broken    error    // why nothing is written any more
 	unwritten error    // what a write failed with
+	closing   error    // a 421, behind which replies to content are still listened for
 	out       []byte   // what is being written
 	taken     uint64   // flights taken to be written
 	written   uint64   // of these, how many were written

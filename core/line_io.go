@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"runtime"
+	"slices"
 	"time"
 )
 
@@ -117,6 +118,7 @@ func (l *line) readFlights() {
 		}
 		p := l.awaiting[0]
 		l.s.conn.holdClock(p.number > l.written)
+		p.flight.closing = l.closing
 		l.mu.Unlock()
 		err := l.s.receive(p.flight)
 		l.mu.Lock()
@@ -137,6 +139,10 @@ func (l *line) landed(p *place, err error) {
 		l.settle(p, err)
 	}
 	switch {
+	case f.closing != nil && !f.cut && slices.ContainsFunc(l.awaiting, func(p *place) bool { return p.flight.content != nil }):
+		l.closing = err
+		l.stop(err)
+		return
 	case err != nil:
 	case p.left && !p.last, len(l.awaiting) == 0 && l.broken != nil:
 		err = l.broken

@@ -140,6 +140,16 @@ func TestLineWire_whatLeavesTogether(t *testing.T) {
 			"accepted 250, deferred 421, deferred 421, deferred 421",
 		},
 		{
+			"421 in place of the reply to content, from a server that goes on: what it says of the others counts",
+			chunking + oneWrite(bdat(0)) + stillness + okBDAT + sentTogether(1, 2, 3) + okRSET + twoOK + "S: 421 bye\n" + okAll + okRSET + noContent + "HANG\n",
+			"accepted 250, deferred 421, accepted 250, refused 554",
+		},
+		{
+			"421 in place of the reply to content, from a server that goes on for a while",
+			chunking + oneWrite(bdat(0)) + stillness + okBDAT + sentTogether(1, 2, 3) + okRSET + twoOK + "S: 421 bye\n" + okAll + okRSET + "CLOSE\n",
+			"accepted 250, deferred 421, accepted 250, deferred 421",
+		},
+		{
 			"421 to the first content, and who had not begun moves to a new session",
 			chunking + oneWrite(bdat(0)) + stillness + twoOK + "S: 421 bye\nHANG\n" + nextPart + chunking + oneWrite(bdat(1)) + okBDAT + bye,
 			"deferred 421, accepted 250",

@@ -18,8 +18,9 @@ import (
 // ErrChecksum is that the binary is not the one that was declared.
 var ErrChecksum = errors.New("the binary does not have the checksum that was declared")
 
-// ErrUnsafe is that others than root and the user of the host can replace the binary.
-var ErrUnsafe = errors.New("others can change the binary")
+// ErrUnsafe is that others than root and the user of the host can replace the binary,
+// or the copy of it that runs.
+var ErrUnsafe = errors.New("others can change what is run")
 
 // copyBinary copies the binary to a file that nobody else can write, and compares
 // what it copied with the checksum, if there is one. So it does not matter what
@@ -60,7 +61,7 @@ func copyBinary(ctx context.Context, config *Config, to string) error {
 		return err
 	}
 	if len(want) > 0 && subtle.ConstantTimeCompare(sum, want) != 1 {
-		return fmt.Errorf("%w: it has %x", ErrChecksum, sum)
+		return fmt.Errorf("%w: %s has %x", ErrChecksum, path, sum)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ const (
 	DefaultStopTimeout    = 2 * time.Second
 	DefaultRestartInitial = 100 * time.Millisecond
 	DefaultRestartMax     = 30 * time.Second
-	DefaultRestartBudget  = 5
+	DefaultRestartBudget  = 20
 	DefaultRestartWindow  = 10 * time.Minute
 )
 
@@ -53,8 +53,9 @@ type Config struct {
 	// secret either: the plugin gets those where it runs, from a file or a vault.
 	Env []string
 	// RuntimeDir is where the private folder of the plugin is made, with its
-	// sockets and the copy of its binary: it must allow that programs are run.
-	// Empty means os.TempDir.
+	// sockets and the copy of its binary: it must allow that programs are run, and
+	// others must not be able to write it, or the folders above it, without the
+	// sticky bit. Empty means os.TempDir.
 	RuntimeDir string
 
 	// Log gets what the plugin logs and prints, and what becomes of it. Nil means

@@ -69,11 +69,15 @@ type declared struct {
 // period is a time as package time writes it.
 type period time.Duration
 
-// UnmarshalText reads a time.
-func (p *period) UnmarshalText(text []byte) error {
-	d, err := time.ParseDuration(string(text))
+// UnmarshalJSON reads a time.
+func (p *period) UnmarshalJSON(data []byte) error {
+	var text string
+	if json.Unmarshal(data, &text) != nil {
+		text = string(data)
+	}
+	d, err := time.ParseDuration(text)
 	if err != nil {
-		return fmt.Errorf(`%q is no time: write it as "10s" or "1m30s"`, text)
+		return fmt.Errorf(`%.70s is no time: write it as "10s" or "1m30s"`, data)
 	}
 	*p = period(d)
 	return nil

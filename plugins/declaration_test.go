@@ -47,7 +47,7 @@ func TestDeclaration_refuses(t *testing.T) {
 		{"a field that does not exist", `{"name": "corp", "path": "/p", "sha265": ""}`, `plugin corp: its declaration cannot be read: json: unknown field "sha265"`},
 		{"one in the middle", `{"path": "/lib/corp", "restart": {"pause": "1s"}}`, `plugin corp: its declaration cannot be read: json: unknown field "pause"`},
 		{"one of what is used", `{"path": "/lib/corp", "use": {"mechanism": ["PLAIN"]}}`, `plugin corp: its declaration cannot be read: json: unknown field "mechanism"`},
-		{"a number for a time", `{"path": "/lib/corp", "call-timeout": 30}`, "plugin corp: its declaration cannot be read: "},
+		{"a number for a time", `{"path": "/lib/corp", "call-timeout": 30}`, `plugin corp: its declaration cannot be read: 30 is no time: write it as "10s"`},
 		{"a time without a unit", `{"path": "/lib/corp", "call-timeout": "30"}`, `"30" is no time: write it as "10s"`},
 		{"a time below zero", `{"path": "/lib/corp", "call-timeout": "-1s"}`, "plugin corp: the time Config.CallTimeout is negative"},
 		{"no path", `{"sha256": ""}`, `plugin without a path: Config.Path "" is not absolute`},

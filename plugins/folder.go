@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -26,8 +27,21 @@ type folder struct {
 	lock *os.File
 }
 
-// newFolder makes a folder, and removes those whose hosts are gone.
+// newFolder makes a folder, and removes those whose hosts are gone. Who can rename
+// what is in the folder that it is made in could put another binary in place of the
+// copy.
 func newFolder(in string) (*folder, error) {
+	resolved, err := filepath.EvalSymlinks(in)
+	if err != nil {
+		return nil, err
+	}
+	info, err := checkPath(resolved)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("%s is no folder", in)
+	}
 	sweep(in)
 	path, err := os.MkdirTemp(in, folderPrefix) // 0700
 	if err != nil {

@@ -156,6 +156,8 @@ func (g *generation) Explain(err error, late bool) error {
 			g.suspect()
 			return fmt.Errorf("%w: the connection to it was lost", ErrBroken)
 		}
+	case codes.ResourceExhausted:
+		return fmt.Errorf("%w: its answer is too large, %d octets are the most", ErrBroken, proto.MaxMessage)
 	default:
 		// What it says beside the code may be anything.
 		return fmt.Errorf("%w: the call failed with %v", ErrBroken, code)
@@ -191,7 +193,7 @@ func (g *generation) stop(ctx context.Context) error {
 	case <-g.process.done:
 		return g.clear()
 	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("%w: it did not end when it was asked to, and was killed", ErrLate), g.kill(ErrLate))
+		return errors.Join(fmt.Errorf("%w: it did not end when it was asked to, and was killed; what uses it, a client say, is to be closed first", ErrLate), g.kill(ErrLate))
 	}
 }
 

@@ -38,13 +38,17 @@ func newLineLog(log *slog.Logger) *lineLog {
 // the plugin is not held up.
 func (l *lineLog) copy(r io.Reader, source string) {
 	b := bufio.NewReaderSize(r, maxLine)
-	dropped := 0
+	var dropped int
+	reported := time.Now().Add(-time.Second)
 	for {
 		line, err := b.ReadSlice('\n')
 		cut := errors.Is(err, bufio.ErrBufferFull)
 		if text := bytes.TrimRight(line, "\r\n"); len(text) > 0 {
 			if l.limit.Allow() {
-				l.report(&dropped)
+				if time.Since(reported) >= time.Second {
+					l.report(&dropped)
+					reported = time.Now()
+				}
 				l.line(text, source)
 			} else {
 				dropped++

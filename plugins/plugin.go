@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -139,7 +140,7 @@ var errClosed = fmt.Errorf("it was closed: %w", context.Canceled)
 // first makes the folder, the copy of the binary, and the first process of it.
 func (p *Plugin) first(ctx context.Context) (_ *generation, err error) {
 	if p.folder, err = newFolder(p.config.RuntimeDir); err != nil {
-		return nil, fmt.Errorf("%w: Config.RuntimeDir must be a folder in which the host may write", err)
+		return nil, fmt.Errorf("the private folder in Config.RuntimeDir: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -174,7 +175,15 @@ func (p *Plugin) startError(ctx context.Context, err error) error {
 		e.Class = core.Temporary
 		e.Err = &Error{Plugin: p.name, Err: fmt.Errorf("while it was started: %w", context.Cause(ctx))}
 	case errors.Is(err, ErrLate), errors.Is(err, ErrEnded):
-		e.Class, e.Hint = core.Temporary, "see what the plugin logs"
+		e.Class, e.Hint = core.Temporary, "see what the plugin logs, at the level info if it has no logger"
+	case errors.Is(err, ErrUnsafe):
+		e.Hint = "have it belong to root or to the user of this process, and let nobody else write there: chmod go-w"
+	case errors.Is(err, ErrHandshake):
+		e.Hint = "is it a plugin? It may print nothing on its standard output before it serves: see its log"
+	case errors.Is(err, ErrChecksum):
+		e.Hint = "install the binary that was declared, or declare this one"
+	case errors.Is(err, fs.ErrPermission) && errors.Is(err, errNotRun):
+		e.Hint = "have Config.RuntimeDir be a folder from which programs can be run, not one that is mounted noexec"
 	}
 	return e
 }
@@ -313,10 +322,17 @@ func (l link) Call() (remote.Call, error) {
 		return g, nil
 	}
 	s := l.plugin.Status()
-	if s.Err == nil {
-		return nil, fmt.Errorf("%w: %v", ErrDown, s.State)
+	what := s.State.String()
+	switch s.State {
+	case Ready:
+		what = "its process has just ended"
+	case Disabled:
+		what = "disabled until Enable is called"
 	}
-	return nil, fmt.Errorf("%w: %v, because of this: %w", ErrDown, s.State, s.Err)
+	if s.Err == nil {
+		return nil, fmt.Errorf("%w: %s", ErrDown, what)
+	}
+	return nil, fmt.Errorf("%w: %s, because of this: %w", ErrDown, what, s.Err)
 }
 
 // Plugin implements remote.Link.

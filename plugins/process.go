@@ -55,6 +55,9 @@ func (p *process) Start(ctx context.Context) error {
 			return p.diedEarly()
 		}
 		if err := checkHandshake(line, p.socketFolder()); err != nil {
+			if line != "" {
+				p.lines.line([]byte(line), "stdout") // it is not for an error
+			}
 			return err
 		}
 		p.line = line
@@ -63,6 +66,9 @@ func (p *process) Start(ctx context.Context) error {
 		return fmt.Errorf("%w: there is no handshake", ErrLate)
 	}
 }
+
+// errNotRun is that the system does not run the copy of the binary.
+var errNotRun = errors.New("it cannot be run")
 
 // diedEarly is the error of a process that has no handshake.
 func (p *process) diedEarly() error {
@@ -97,7 +103,7 @@ func (p *process) launch() (stdout, stderr *os.File, err error) {
 	started := make(chan error)
 	go p.live(started)
 	if err := <-started; err != nil {
-		return nil, nil, fmt.Errorf("it cannot be run: %w", err)
+		return nil, nil, fmt.Errorf("%w: %w", errNotRun, err)
 	}
 	for _, f := range []*os.File{files[0], files[3], files[5]} {
 		_ = f.Close() // the process has its own

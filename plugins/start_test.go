@@ -132,14 +132,14 @@ func TestStart_others(t *testing.T) {
 		change func(t *testing.T, path string)
 		says   string
 	}{
-		{"can write the file", func(t *testing.T, path string) { chmod(t, path, 0o757) }, "others can change the binary"},
-		{"of the group can write the file", func(t *testing.T, path string) { chmod(t, path, 0o775) }, "others can change the binary"},
-		{"can write its folder", func(t *testing.T, path string) { chmod(t, filepath.Dir(path), 0o757) }, "others can change the binary"},
+		{"can write the file", func(t *testing.T, path string) { chmod(t, path, 0o757) }, "others can change what is run"},
+		{"of the group can write the file", func(t *testing.T, path string) { chmod(t, path, 0o775) }, "others can change what is run"},
+		{"can write its folder", func(t *testing.T, path string) { chmod(t, filepath.Dir(path), 0o757) }, "others can change what is run"},
 		{"own it", func(t *testing.T, path string) {
 			if err := os.Chown(path, 65534, 65534); err != nil {
 				chmod(t, path, 0o757) // who is not root cannot give it away
 			}
-		}, "others can change the binary"},
+		}, "others can change what is run"},
 		{"can run nothing, it is a folder", func(t *testing.T, path string) {
 			if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
 				t.Fatal(err)
@@ -308,5 +308,28 @@ func TestStart_aBinaryThatIsTooLarge(t *testing.T) {
 	}
 	if e := f.startError(t); e.Class != core.Local || !strings.Contains(e.Error(), "has 1073741825 octets, and 1073741824 are the most") {
 		t.Error(e)
+	}
+}
+
+// The copy that runs is as safe as what was copied.
+func TestStart_aRuntimeDirThatOthersCanWrite(t *testing.T) {
+	for mode, kind := range map[os.FileMode]error{0o777: plugins.ErrUnsafe, 0o770: plugins.ErrUnsafe, 0o777 | os.ModeSticky: nil} {
+		t.Run(mode.String(), func(t *testing.T) {
+			f := newFixture(t, "well")
+			chmod(t, f.config.RuntimeDir, 0o755) // others can enter it
+			f.config.RuntimeDir = filepath.Join(f.config.RuntimeDir, "r")
+			if err := os.Mkdir(f.config.RuntimeDir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = os.Remove(f.config.RuntimeDir) }()
+			chmod(t, f.config.RuntimeDir, mode)
+			p, err := plugins.Start(t.Context(), f.config)
+			if err == nil {
+				err = p.Close(t.Context())
+			}
+			if !errors.Is(err, kind) || (err == nil) != (kind == nil) {
+				t.Error(err)
+			}
+		})
 	}
 }

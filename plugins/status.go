@@ -73,8 +73,10 @@ func (p *Plugin) set(s Status) {
 		log.Error("the plugin is disabled", "error", s.Err)
 	case s.Err != nil:
 		log.Warn("the plugin is "+s.State.String(), "error", s.Err, "next", s.Next)
-	default:
+	case s.PID != 0:
 		log.Info("the plugin is "+s.State.String(), "pid", s.PID)
+	default:
+		log.Info("the plugin is " + s.State.String())
 	}
 	if p.config.Observe != nil {
 		p.config.Observe(s)

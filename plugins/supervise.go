@@ -175,7 +175,7 @@ type pauses struct {
 
 func newPauses(r Restart) *pauses {
 	return &pauses{restart: r, growth: backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(r.Initial), backoff.WithMaxInterval(r.Max), backoff.WithMaxElapsedTime(0))}
+		backoff.WithInitialInterval(r.Initial), backoff.WithMaxInterval(r.Max), backoff.WithMultiplier(2), backoff.WithMaxElapsedTime(0))}
 }
 
 // next returns how long to wait for the next process, and false if there is to be

@@ -40,7 +40,7 @@ func TestRestart_budget(t *testing.T) {
 	_, err := say(t.Context(), m, "hello")
 	temporary(t, err, plugins.ErrDown)
 	temporary(t, err, plugins.ErrEnded)
-	if !strings.Contains(err.Error(), "it is not running: disabled, because of this: its process ended: signal: killed") {
+	if !strings.Contains(err.Error(), "it is not running: disabled until Enable is called, because of this: its process ended: signal: killed") {
 		t.Error(err)
 	}
 	p.Enable()

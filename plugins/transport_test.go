@@ -116,7 +116,8 @@ func TestTransport_whatTheTransportSaysIsKept(t *testing.T) {
 	}{
 		{"refuse", core.Permanent, "plugin plugins.test: " + listener.Addr().String() + " is not allowed (ask for a tunnel)"},
 		{"panic", core.Temporary, "it panicked"},
-		{"nothing", core.Local, "it opened nothing"},
+		{"nothing", core.Temporary, "it opened nothing"},
+		{"fail", core.Temporary, "the gateway does not answer"},
 	} {
 		_, err := tunnelOf(t, p).Dial(t.Context(), endpoint(listener, "?do="+tt.what))
 		if e, ok := err.(*core.Error); !ok || e.Class != tt.class || e.Stage != core.StageConnect || !strings.Contains(err.Error(), tt.says) {
@@ -124,6 +125,36 @@ func TestTransport_whatTheTransportSaysIsKept(t *testing.T) {
 		}
 	}
 	echoes(t, tunnelOf(t, p), listener)
+}
+
+// A connection of the transport that does not keep the rules of package net breaks
+// off, and nothing of it is left behind.
+func TestTransport_aConnectionThatMisbehaves(t *testing.T) {
+	for what, says := range map[string]string{
+		"panic":  "it panicked",
+		"short":  "short write",
+		"idle":   "no data or error",
+		"beyond": "no data or error",
+	} {
+		t.Run(what, func(t *testing.T) {
+			p, listener := newFixture(t, "well").start(t), listen(t)
+			conn, err := tunnelOf(t, p).Dial(t.Context(), endpoint(listener, "?conn="+what))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.Write([]byte("EHLO client.example\r\n")); err != nil {
+				t.Error(err)
+			}
+			_, err = io.Copy(io.Discard, conn)
+			if e, ok := errors.AsType[*plugins.Error](err); !ok || !strings.Contains(e.Error(), says) {
+				t.Errorf("reading: %v", err)
+			}
+			if err := conn.Close(); err != nil {
+				t.Error(err)
+			}
+			echoes(t, tunnelOf(t, p), listener)
+		})
+	}
 }
 
 // A URL is read when the client is made, and an error says what is wrong with it or

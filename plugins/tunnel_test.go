@@ -4,6 +4,7 @@ package plugins_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -50,8 +51,40 @@ func (tunnel) Dial(ctx context.Context, e core.Endpoint) (net.Conn, error) {
 		<-ctx.Done() // it does not stop at once
 	case "nothing":
 		return nil, nil
+	case "fail":
+		return nil, errors.New("the gateway does not answer")
 	case "refuse":
 		return nil, &core.Error{Class: core.Permanent, Hint: "ask for a tunnel", Err: fmt.Errorf("%s is not allowed", e.Address)}
 	}
-	return (&net.Dialer{}).DialContext(context.WithoutCancel(ctx), e.Network, e.Address)
+	conn, err := (&net.Dialer{}).DialContext(context.WithoutCancel(ctx), e.Network, e.Address)
+	if what := u.Query().Get("conn"); err == nil && what != "" {
+		return &misbehaving{conn, what}, nil
+	}
+	return conn, err
+}
+
+// misbehaving is a connection that does not keep the rules of package net.
+type misbehaving struct {
+	net.Conn
+	what string
+}
+
+func (c *misbehaving) Read(p []byte) (int, error) {
+	switch c.what {
+	case "idle":
+		return 0, nil
+	case "beyond":
+		return -1, nil
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *misbehaving) Write(p []byte) (int, error) {
+	switch c.what {
+	case "panic":
+		panic("oh")
+	case "short":
+		return len(p) - 1, nil
+	}
+	return c.Conn.Write(p)
 }

@@ -72,8 +72,9 @@ type Config struct {
 	Plugins []plugins.Declaration `json:"plugins"`
 	// Stages has the stages of interceptors, by what they are called in a pipeline:
 	// the name of the plugin and their own, with a slash between them. One that is
-	// not here is in [corefx.Admit]. Inside of [corefx.Retry] it would be asked
-	// again with each try, which is an error.
+	// not here is in [corefx.Admit]; the other one that there may be is
+	// [corefx.Observe], since inside of a retry it would be asked again with each
+	// try.
 	Stages map[string]corefx.Stage `json:"stages"`
 	// Observe is told of each change of a plugin's state, beside the Observe of its
 	// declaration. It is called by one goroutine at a time for each plugin, must be
@@ -109,8 +110,8 @@ func (c *Config) check() error {
 		seen[d.Label()] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Stages)) {
-		if s := c.Stages[name]; s < corefx.Observe || s > corefx.Wire {
-			errs = append(errs, configError(fmt.Errorf("the interceptor %q has the %s in pluginsfx.Config.Stages, which does not exist: use Observe, Admit, Retry, Limit, Transform or Wire", name, s)))
+		if s := c.Stages[name]; s != corefx.Observe && s != corefx.Admit {
+			errs = append(errs, configError(fmt.Errorf("pluginsfx.Config.Stages has %[2]s for the interceptor %[1]q: use observe or admit, which are outside of a retry", name, s)))
 		}
 	}
 	return errors.Join(errs...)

@@ -153,7 +153,10 @@ func TestRefused(t *testing.T) {
 			[]string{`endpoint "test+tunnel://mail": plugin tunnels: the URL has no port`}, true},
 		{"a stage that does not exist", func(f *fixture, t *testing.T, c *pluginsfx.Config) {
 			c.Stages = map[string]corefx.Stage{"auth/policy": 9}
-		}, nil, []string{`"auth/policy" has the stage 9 in pluginsfx.Config.Stages, which does not exist`}, false},
+		}, nil, []string{`Stages has stage 9 for the interceptor "auth/policy": use observe or admit`}, false},
+		{"a stage inside of a retry", func(f *fixture, t *testing.T, c *pluginsfx.Config) {
+			c.Stages = map[string]corefx.Stage{"auth/policy": corefx.Limit}
+		}, nil, []string{`Stages has limit for the interceptor "auth/policy": use observe or admit`}, false},
 		{"a stage for nothing", func(f *fixture, t *testing.T, c *pluginsfx.Config) {
 			c.Stages = map[string]corefx.Stage{"auth/policy": corefx.Admit}
 		}, nil, []string{`a stage for the interceptor "auth/policy", and no plugin has that`}, true},

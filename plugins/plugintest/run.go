@@ -27,6 +27,8 @@ type Config struct {
 	// Blocked are the kit's, and so is New of the vectors, which are to be ones that
 	// the plugin as it is configured gives. One that is not here is only started.
 	Mechanisms map[string]mechanismtest.Config
+	// Secrets are what it may not log, beside the secrets of the mechanisms.
+	Secrets []string
 	// Transports has, by URL scheme, what a transport is to reach. It returns a URL
 	// and where the other ends of the connections to that come out; the listener is
 	// closed when the test ends. Connections of a scheme that is not here are not
@@ -66,6 +68,9 @@ func Run(t *testing.T, config Config) {
 		t.Run("transport "+scheme, func(t *testing.T) { k.carries(t, scheme) })
 	}
 	t.Run("what it logs shows no secret", k.logsNoSecret)
+	if t.Failed() {
+		t.Logf("its log:\n%s", &k.log)
+	}
 }
 
 // kit is one Run.
@@ -210,12 +215,13 @@ func (k *kit) authenticates(t *testing.T, name string, of mechanismtest.Config) 
 }
 
 func (k *kit) logsNoSecret(t *testing.T) {
-	log := k.log.String()
-	for name, of := range k.Mechanisms {
-		for _, secret := range of.Secrets {
-			if strings.Contains(log, secret) {
-				t.Errorf("a secret of %s is in its log", name)
-			}
+	log, secrets := k.log.String(), slices.Clone(k.Secrets)
+	for _, of := range k.Mechanisms {
+		secrets = append(secrets, of.Secrets...)
+	}
+	for n, secret := range secrets {
+		if strings.Contains(log, secret) {
+			t.Errorf("secret %d is in its log", n+1)
 		}
 	}
 }

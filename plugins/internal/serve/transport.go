@@ -88,12 +88,19 @@ func (s *transportServer) dial(ctx context.Context, t core.Transport, e core.End
 	if err == nil && conn == nil {
 		err = errors.New("it opened nothing: Dial returns a connection or an error")
 	}
+	if _, ok := errors.AsType[*core.Error](err); err != nil && !ok {
+		// As a session takes it that dials by itself.
+		err = &core.Error{Stage: core.StageConnect, Class: core.Temporary, Err: err}
+	}
 	return conn, err
 }
 
 const (
 	// chunk is how much is read at a time.
 	chunk = 32 << 10
+	// maxEmptyReads is how often in a row a connection may return neither octets nor
+	// an error.
+	maxEmptyReads = 100
 	// lastWords is how long what the server has said is still read when nothing can
 	// be written to it any more.
 	lastWords = time.Second
@@ -117,6 +124,7 @@ func (c *carried) carry() error {
 	go func() {
 		if err := c.write(); err != nil {
 			unwritten <- err
+			time.AfterFunc(lastWords, c.close)
 			return
 		}
 		close(over)
@@ -139,9 +147,13 @@ func (c *carried) carry() error {
 func (c *carried) read() (err error) {
 	defer contain(c.log, c.what, &err)
 	buffer := make([]byte, chunk)
-	for {
+	for empty := 0; ; empty++ {
 		n, err := c.conn.Read(buffer)
+		if n < 0 || n > len(buffer) || empty == maxEmptyReads {
+			return io.ErrNoProgress
+		}
 		if n > 0 {
+			empty = 0
 			// The message is not ours any more when it is sent.
 			octets := append([]byte(nil), buffer[:n]...)
 			if err := c.stream.Send(&transportv1.ConnectResponse{Step: &transportv1.ConnectResponse_Octets{Octets: octets}}); err != nil {
@@ -165,12 +177,13 @@ func (c *carried) write() (err error) {
 		}
 		octets, ok := request.GetStep().(*transportv1.ConnectRequest_Octets)
 		if !ok {
-			err = errOrder
-		} else {
-			_, err = c.conn.Write(octets.Octets)
+			return errOrder
+		}
+		n, err := c.conn.Write(octets.Octets)
+		if err == nil && n != len(octets.Octets) {
+			err = io.ErrShortWrite
 		}
 		if err != nil {
-			time.AfterFunc(lastWords, c.close)
 			return err
 		}
 	}
