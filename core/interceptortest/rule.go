@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -70,7 +71,10 @@ func (r *run) examine(t testing.TB, c testCase) []string {
 			b.foundf("goroutines are still there when everything is closed and cleaned up:\n%s", left)
 		}
 	}
-	return b.found
+	// What hangs may still find something.
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.found)
 }
 
 // foundf notes something that is not as it should be.
