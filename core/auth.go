@@ -82,6 +82,10 @@ func (s *Session) runMechanism(ctx context.Context, m Mechanism, again bool) (er
 	switch {
 	case err != nil:
 		return err
+	case reply.Positive() && reply.Code != 235: // RFC 4954 §4: nothing else is success
+		err := protocolError(StageAuth, "AUTH answered with %d", reply.Code)
+		s.conn.kill(err)
+		return err
 	case !reply.Positive():
 		other, err := run.refused(m, a, reply)
 		if other != nil && again {
@@ -285,7 +289,7 @@ func (e *redactedError) Is(target error) bool { return e.is(target) }
 // encode returns a response in base64 and remembers both forms.
 func (r *authRun) encode(response []byte) []byte {
 	encoded := base64.StdEncoding.AppendEncode(nil, response)
-	r.shown = append(r.shown, shown{string(encoded), true}, shown{string(response), false})
+	r.shown = append(r.shown, shown{string(encoded), true}, shown{strings.TrimRight(string(encoded), "="), true}, shown{string(response), false})
 	// What a server may repeat alone: PLAIN's parts, and OAuth's token, which
 	// stands behind "auth=Bearer ".
 	for part := range bytes.FieldsFuncSeq(response, func(c rune) bool { return c < ' ' }) {

@@ -72,6 +72,7 @@ func TestAuth(t *testing.T) {
 		{"trap 8: success that the mechanism does not believe ends the session", fake{initial: []byte("abc"), doneErr: no}, "C: AUTH X-FAKE YWJj\nS: 235 ok\nHANG", core.Permanent, no, true},
 		{"E17 the end of the connection after a challenge is no wrong password", fake{next: yes}, "C: AUTH X-FAKE\nS: 334\nC: eWVz\nCLOSE", core.Temporary, core.ErrDisconnected, true},
 		{"unless it says that this may pass", fake{initial: []byte("abc"), doneErr: &core.Error{Class: core.Temporary, Err: no}}, "C: AUTH X-FAKE YWJj\nS: 235 ok\nHANG", core.Temporary, no, true},
+		{"235 alone is success", fake{initial: []byte("abc")}, "C: AUTH X-FAKE YWJj\nS: 250 ok\nHANG", core.Temporary, core.ErrProtocol, true},
 		{"354 is a protocol error", fake{initial: []byte("abc")}, "C: AUTH X-FAKE YWJj\nS: 354 go on\nHANG", core.Temporary, core.ErrProtocol, true},
 		{"a mechanism that cannot start writes nothing", fake{startErr: no}, "", core.Local, no, false},
 		{"a mechanism that starts nothing writes nothing", fake{nothing: true}, "", core.Local, nil, false},

@@ -119,6 +119,24 @@ func TestSend(t *testing.T) {
 			"refused 550 5.1.1; accepted 250; deferred 450 4.2.0; accepted 250", core.ErrRecipientRefused,
 		},
 		{
+			"F5 452 is not that there were too many if another one is taken behind it",
+			pipelining + `
+			C: MAIL FROM:<a@example.com>
+			C| RCPT TO:<b@example.com>
+			C| RCPT TO:<c@example.com>
+			C| RCPT TO:<d@example.com>
+			C| DATA
+			S: 250 ok
+			S: 250 ok
+			S: 452 disk full
+			S: 250 ok
+			S: 354 go on
+			C: hi
+			C| .
+			S: 250 ok` + bye,
+			"b@example.com c@example.com d@example.com", "accepted 250; deferred 452; accepted 250", core.ErrRecipientRefused,
+		},
+		{
 			"F5 recipients of whom there were too many are due at once, in a transaction of their own (RFC 5321 §4.5.3.1.10)",
 			pipelining + `
 			C: MAIL FROM:<a@example.com>

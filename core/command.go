@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/postrider/postrider/core/internal/wire"
 )
@@ -66,14 +67,35 @@ func (s *secret) redact(reply Reply) Reply {
 		return reply
 	}
 	for _, p := range *s.shown {
-		if len(p.octets) >= 4 { // shorter ones occur by chance
+		if len(p.octets) >= 4 {
 			reply.Text = strings.ReplaceAll(reply.Text, p.octets, redacted)
+		} else {
+			reply.Text = withoutWord(reply.Text, p.octets)
 		}
 	}
 	for _, p := range *s.shown {
 		reply.Text = withoutPieces(reply.Text, p)
 	}
 	return reply
+}
+
+// withoutWord removes from text a word that is so short that it also occurs within
+// others.
+func withoutWord(text, word string) string {
+	if word == "" {
+		return text
+	}
+	letter := func(c byte) bool {
+		return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c >= utf8.RuneSelf
+	}
+	for i := 0; i+len(word) <= len(text); i++ {
+		end := i + len(word)
+		if text[i:end] == word && (i == 0 || !letter(text[i-1])) && (end == len(text) || !letter(text[end])) {
+			text = text[:i] + redacted + text[end:]
+			i += len(redacted) - 1
+		}
+	}
+	return text
 }
 
 // leastPiece is from how many octets on a piece of the credentials is taken for

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,7 +22,7 @@ type Connect struct {
 	Choice Choice
 
 	session *Session
-	full    bool // not only the greeting
+	stage   *atomic.Uint32 // that it has come to; nil if it is for the greeting only
 	once    once
 	err     error // what became of it, whatever interceptors make of that
 }
@@ -81,7 +82,7 @@ func (c *Connect) converse(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.step("greeting", func() error { return s.greet(ctx) }); err != nil || !c.full {
+	if err := c.step("greeting", func() error { return s.greet(ctx) }); err != nil || c.stage == nil {
 		return err
 	}
 	if err := c.step("hello", func() error { return s.hello(ctx) }); err != nil {
@@ -128,11 +129,27 @@ func (c *Connect) authenticate(ctx context.Context) (err error) {
 }
 
 func (c *Connect) step(name string, do func() error) error {
+	if c.stage != nil {
+		c.stage.Store(uint32(stageOf(name)))
+	}
 	step := Step{Name: name, Start: time.Now()}
 	step.Err = do()
 	step.End = time.Now()
 	c.Steps = append(c.Steps, step)
 	return step.Err
+}
+
+// stageOf returns the stage that the error of a step has.
+func stageOf(step string) Stage {
+	switch step {
+	case "hello":
+		return StageHello
+	case "tls":
+		return StageTLS
+	case "auth":
+		return StageAuth
+	}
+	return StageConnect
 }
 
 // dial opens the byte stream.

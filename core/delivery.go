@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -138,12 +139,16 @@ func (d *Delivery) try(ctx context.Context, due []int) (rest []int, err error) {
 
 // surplus returns the recipients whom the last attempt had too many of. They are
 // due at once, in a transaction of their own (RFC 5321 §4.5.3.1.10), if that
-// attempt came on.
+// attempt came on. A server that takes another recipient behind one of them has
+// another reason to refuse that, unless its enhanced code says that it has not.
 func (d *Delivery) surplus() (list []int) {
 	cameOn := false
 	for _, i := range d.due {
 		r := &d.receipt.Recipients[i]
-		cameOn = cameOn || r.Outcome == Accepted
+		if r.Outcome == Accepted {
+			cameOn = true
+			list = slices.DeleteFunc(list, func(i int) bool { return d.receipt.Recipients[i].Reply.Enhanced == EnhancedCode{} })
+		}
 		if e, ok := errors.AsType[*Error](r.Err); ok && e.Stage == StageRcpt && r.Outcome == Deferred && tooManyRecipients(e.Reply) {
 			list = append(list, i)
 		}

@@ -55,6 +55,7 @@ type waiter struct {
 type dial struct {
 	w     *waiter // who is to hear why it failed, or nil
 	began time.Time
+	stage atomic.Uint32 // that it has come to
 }
 
 // turn is what a waiter waits for: a session that has room, or why there is
@@ -136,13 +137,21 @@ func (p *pool) replace(ctx context.Context, dead *Session) (s *Session, kept boo
 func (p *pool) wait(w *waiter) (s *Session, kept bool, err error) {
 	began := time.Now()
 	var t turn
+	left := false
 	select {
 	case t = <-w.turn:
 	case <-w.ctx.Done():
-		t.err = &Error{Stage: StageConnect, Class: Temporary, Err: fmt.Errorf("waiting for a session: %w", contextError(w.ctx))}
+		left = true
 	}
 	p.mu.Lock()
 	defer p.unlock()
+	if left {
+		stage := StageConnect
+		if w.dial != nil {
+			stage = max(stage, Stage(w.dial.stage.Load()))
+		}
+		t.err = &Error{Stage: stage, Class: Temporary, Err: fmt.Errorf("waiting for a session: %w", contextError(w.ctx))}
+	}
 	waited := time.Since(began)
 	p.stats.Waits++
 	p.stats.Waited += waited
@@ -244,7 +253,7 @@ func (p *pool) dial(ctx context.Context, w *waiter) {
 		done, err := p.allow()
 		var s *Session
 		if err == nil {
-			s, err = connectSession(ctx, p.settings, p.pipeline, true)
+			s, err = connectSession(ctx, p.settings, p.pipeline, &d.stage)
 			if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				err = tooSlow(err, timeout)
 			}

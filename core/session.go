@@ -82,7 +82,7 @@ func Dial(ctx context.Context, config Config) (*Session, error) {
 	}
 	var errs []error
 	for _, settings := range list {
-		s, err := connectSession(ctx, settings, p, false)
+		s, err := connectSession(ctx, settings, p, nil)
 		if err == nil || ctx.Err() != nil {
 			return s, err
 		}
@@ -94,10 +94,11 @@ func Dial(ctx context.Context, config Config) (*Session, error) {
 	return nil, everywhere(errs, len(list))
 }
 
-// connectSession runs the connect chain.
-func connectSession(ctx context.Context, config *settings, p *pipeline, full bool) (*Session, error) {
+// connectSession runs the connect chain. In stage it notes how far that has come; nil
+// is for the greeting only.
+func connectSession(ctx context.Context, config *settings, p *pipeline, stage *atomic.Uint32) (*Session, error) {
 	s := &Session{config: config, pipeline: p, peer: &Peer{Endpoint: config.endpoint.URL, ServerName: config.endpoint.ServerName, Protocol: config.endpoint.Protocol}}
-	c := &Connect{Endpoint: config.endpoint, session: s, full: full}
+	c := &Connect{Endpoint: config.endpoint, session: s, stage: stage}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	err := c.once.end("connect", p.connect(ctx, c), cancel)

@@ -108,7 +108,12 @@ func (s *site) serve(conn net.Conn) {
 			if !say("354 go on") {
 				return
 			}
-			for r.Scan() && r.Text() != "." {
+			whole := false
+			for !whole && r.Scan() {
+				whole = r.Text() == "."
+			}
+			if !whole {
+				return // it was hung up on
 			}
 			s.mu.Lock()
 			hold := s.hold

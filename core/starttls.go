@@ -62,7 +62,12 @@ func (s *Session) startTLS(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if reply.Code != 220 {
+	switch {
+	case reply.Positive() && reply.Code != 220: // RFC 3207 §4: has it begun, or not?
+		err := protocolError(StageTLS, "STARTTLS answered with %d", reply.Code)
+		s.conn.kill(err)
+		return err
+	case reply.Code != 220:
 		return replyError(StageTLS, reply)
 	}
 	if n := s.conn.reader.Buffered(); n > 0 {

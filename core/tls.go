@@ -105,7 +105,7 @@ func tlsError(err error, security Security) *Error {
 		e.Hint = "find out why the server has another certificate before you pin that"
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		e.Class = Permanent
+		e.Class = Temporary // as any other breach of a protocol
 		e.Hint = "what the server answered is not TLS"
 		if security == ImplicitTLS {
 			e.Hint = "the server does not speak TLS from the first octet on this port: use the smtp scheme for STARTTLS (ports 25, 587)"

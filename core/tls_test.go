@@ -47,6 +47,7 @@ func TestTLS(t *testing.T) {
 		{"TLSOpportunistic does without", pipelining + envelope + goOn + sent + bye, true, nil, nil, func(c *core.Config) { c.TLSPolicy = core.TLSOpportunistic }, 0, nil},
 		{"D1 clear text behind the reply to STARTTLS is fatal (RFC 3207 §6)", startTLS + "S: 220 go\nS: 250 AUTH PLAIN\nHANG", true, good, trust, nil, core.Temporary, core.ErrProtocol},
 		{"D5 a failed handshake does not go back to clear text", startTLS + "S: 220 go\nS~ \"\"\nCLOSE", true, good, trust, nil, core.Temporary, core.ErrDisconnected},
+		{"and another success than 220 may mean anything", startTLS + "S: 250 ok\nHANG", true, good, trust, nil, core.Temporary, core.ErrProtocol},
 		{"29 454 to STARTTLS is temporary (RFC 3207 §4)", startTLS + "S: 454 4.3.0 not now", true, good, trust, nil, core.Temporary, nil},
 		{"trap 12: EHLO refused under TLS is not followed by HELO", startTLS + "S: 220 go\nTLS\nC: EHLO client.example\nS: 502 what\n", true, good, trust, nil, core.Permanent, core.ErrHello},
 		{"C1 HELO is no way around required TLS", "S: 220 hi\nC: EHLO client.example\nS: 502 what", true, nil, nil, nil, core.Permanent, core.ErrHello},
@@ -125,7 +126,7 @@ func TestTLS_implicit(t *testing.T) {
 		config := script.Config()
 		config.Transports = []core.Transport{secured{config.Transports[0]}}
 		_, err := core.Dial(t.Context(), config)
-		e := hasError(t, err, core.StageTLS, core.Permanent, nil)
+		e := hasError(t, err, core.StageTLS, core.Temporary, nil)
 		if e.Hint == "" {
 			t.Error("no hint")
 		}

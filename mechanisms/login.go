@@ -3,6 +3,7 @@ package mechanisms
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/postrider/postrider/core"
 )
@@ -41,22 +42,28 @@ func (l *login) Start(context.Context, *core.Peer) (core.Authentication, []byte,
 		return nil, nil, err
 	}
 	user, password := l.credentials()
-	return &answers{func() []string { return []string{password} }, 0}, []byte(user), nil
+	return &loginRun{credentials: func() (string, string) { return user, password }}, []byte(user), nil
 }
 
-// answers is an authentication with an answer for each challenge.
-type answers struct {
-	list func() []string // a function for the reason that plain has
-	next int
+// loginRun answers by the prompt: a server may ask for the user in spite of the
+// initial response, and a password is no answer to that.
+type loginRun struct {
+	credentials func() (user, password string) // a function for the reason that plain has
+	user        bool                           // was sent again
+	password    bool                           // was sent
 }
 
-func (a *answers) Next(context.Context, []byte) ([]byte, error) {
-	list := a.list()
-	if a.next == len(list) {
+func (r *loginRun) Next(_ context.Context, challenge []byte) ([]byte, error) {
+	user, password := r.credentials()
+	switch asksUser := strings.HasPrefix(strings.ToLower(string(challenge)), "user"); {
+	case r.password, r.user && asksUser:
 		return nil, violation("unexpected challenge")
+	case asksUser:
+		r.user = true
+		return []byte(user), nil
 	}
-	a.next++
-	return []byte(list[a.next-1]), nil
+	r.password = true
+	return []byte(password), nil
 }
 
-func (*answers) Done(context.Context) error { return nil }
+func (*loginRun) Done(context.Context) error { return nil }

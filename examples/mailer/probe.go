@@ -72,7 +72,7 @@ func (p *probing) end(w io.Writer, failure error) error {
 		return nil
 	}
 	e := asError(failure)
-	return &ended{statusOf(failure, p.given), fmt.Errorf("%s: %s", stageName(e.Stage), p.secrets.errorText(e))}
+	return &ended{statusOf(failure, p.given), fmt.Errorf("%s: %s", stageName(e.Stage), strings.TrimSpace(code(e.Code())+" "+p.secrets.errorText(e)))}
 }
 
 // probing is one run of the command, and what it has found.
@@ -98,8 +98,20 @@ func (p *probing) peer() *core.Peer {
 // run opens the session. The error is what would keep send from handing a message
 // over.
 func (p *probing) run(ctx context.Context, config core.Config) error {
+	var reached *core.Peer
+	config.Interceptors = []core.Interceptor{{Name: "probe", Connect: func(next core.ConnectFunc) core.ConnectFunc {
+		return func(ctx context.Context, c *core.Connect) error {
+			defer func() { reached = c.Peer() }()
+			return next(ctx, c)
+		}
+	}}}
 	session, err := core.Dial(ctx, config)
 	if err != nil {
+		if e := asError(err); reached != nil && reached.Addr != nil {
+			refused := *reached
+			refused.Greeting = e.Reply
+			p.before = &refused
+		}
 		return err
 	}
 	defer session.Close()

@@ -86,7 +86,9 @@ func (p *probing) finding(failure error) *finding {
 		return f
 	}
 	f.Address, f.Protocol = peer.Addr.String(), peer.Protocol.String()
-	f.Greeting = &replyFound{peer.Greeting.Code, p.secrets.replyText(peer.Greeting)}
+	if peer.Greeting.Code != 0 {
+		f.Greeting = &replyFound{peer.Greeting.Code, p.secrets.replyText(peer.Greeting)}
+	}
 	if p.before.TLS == nil {
 		f.BeforeTLS = p.hello(p.before)
 		if p.after != nil {
@@ -184,6 +186,8 @@ func (f *finding) text() string {
 	line("%s", oneLine(f.URL))
 	if f.Address != "" {
 		line("address      %s, %s", f.Address, f.Protocol)
+	}
+	if f.Greeting != nil {
 		line("greeting     %d %s", f.Greeting.Code, f.Greeting.Text)
 	}
 	f.BeforeTLS.text("before TLS", line)
@@ -200,7 +204,7 @@ func (f *finding) text() string {
 			line("             SHA-256 %s", c.SHA256)
 		}
 	} else if f.Error != nil && f.Error.Stage == core.StageTLS.String() {
-		line("TLS          %s", f.Error.Text)
+		line("TLS          failed: %s", strings.TrimSpace(code(f.Error.Code)+" "+f.Error.Text))
 	} else if f.BeforeTLS != nil {
 		line("TLS          none")
 	}

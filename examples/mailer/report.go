@@ -39,8 +39,8 @@ func newReporter(s *settings, sys *system, secrets redactor, user bool) *reporte
 }
 
 // sent reports a message that the client has had.
-func (p *reporter) sent(j *job, tries int, r core.Result) {
-	p.inOrder(j.n, p.newResult(j.name, tries, r.Receipt))
+func (p *reporter) sent(j *job, tries int, failed *core.Peer, r core.Result) {
+	p.inOrder(j.n, p.newResult(j.name, tries, failed, r.Receipt))
 }
 
 // unsent reports the message of the n-th file, which the client has not had; m is

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"net/url"
+	"strings"
 
 	"github.com/postrider/postrider/core"
 )
@@ -60,9 +61,17 @@ type errorResult struct {
 }
 
 // newResult returns the result of a message that was given to the client.
-func (p *reporter) newResult(name string, tries int, receipt *core.Receipt) *result {
+// failed is the server that a session could not be opened with, or nil.
+func (p *reporter) newResult(name string, tries int, failed *core.Peer, receipt *core.Receipt) *result {
 	r := &result{File: name, Recipients: []recipientResult{}, QueueID: p.secrets.redact(receipt.QueueID()), Attempts: max(tries, receipt.Attempts)}
-	if peer := receipt.Peer; peer != nil {
+	if strings.Contains(r.QueueID, "[redacted]") {
+		r.QueueID = ""
+	}
+	peer := receipt.Peer
+	if peer == nil && notOpened(receipt) {
+		peer = failed
+	}
+	if peer != nil {
 		r.Server, r.Mechanism, r.TLS = serverName(peer.Endpoint), peer.Mechanism, newTLSResult(peer)
 	}
 	for i := range receipt.Recipients {
@@ -88,6 +97,17 @@ func (p *reporter) newResult(name string, tries int, receipt *core.Receipt) *res
 		r.Outcome = notDelivered
 	}
 	return r
+}
+
+// notOpened reports whether there was a server that did not let a session be opened.
+func notOpened(receipt *core.Receipt) bool {
+	for i := range receipt.Recipients {
+		if err := receipt.Recipients[i].Err; err != nil {
+			e := asError(err)
+			return e.Stage > core.StageConnect && e.Stage <= core.StageAuth || e.Stage == core.StageConnect && e.Code() != 0
+		}
+	}
+	return false
 }
 
 // unsentResult returns the result of a message that was not given to the client,

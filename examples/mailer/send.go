@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -68,8 +69,8 @@ func send(ctx context.Context, s *settings, sys *system) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = w.client.Close() }()
 	w.run(ctx, sys)
+	w.part(ctx, sys)
 	return w.results.end()
 }
 
@@ -93,6 +94,15 @@ func (w *work) open(config core.Config, from stock) (err error) {
 		return w.s.fault(err, "endpoints", "interceptors")
 	}
 	return nil
+}
+
+// part says goodbye to the servers. An interrupt ends that, as -deadline does.
+func (w *work) part(ctx context.Context, sys *system) {
+	ctx, release := interruptible(ctx, sys)
+	defer release()
+	ctx, cancel := context.WithTimeout(ctx, quitTimeout)
+	defer cancel()
+	_ = w.client.Shutdown(ctx) // all messages have their outcomes
 }
 
 // unsent reports all messages: none was begun, because of an error. After an
@@ -137,8 +147,10 @@ type work struct {
 	// could be opened. The message itself may be rewritten on its way.
 	tries        map[*core.Receipt]int
 	transactions int // that are under way
-	interrupted  bool
-	cancel       context.CancelCauseFunc
+	// failed is the server that a session could not be opened with, the last one.
+	failed      atomic.Pointer[core.Peer]
+	interrupted bool
+	cancel      context.CancelCauseFunc
 }
 
 // job is one file on its way.
@@ -216,7 +228,7 @@ func (w *work) settle(r core.Result) {
 	delete(w.tries, r.Receipt)
 	w.mu.Unlock()
 	j.done()
-	w.results.sent(j, tries, r)
+	w.results.sent(j, tries, w.failed.Load(), r)
 }
 
 // interceptor counts what is under way. It is the innermost of those that see
@@ -233,6 +245,15 @@ func (w *work) interceptor() core.Interceptor {
 					w.mu.Unlock()
 				}
 				return next(ctx, d)
+			}
+		},
+		Connect: func(next core.ConnectFunc) core.ConnectFunc {
+			return func(ctx context.Context, c *core.Connect) error {
+				err := next(ctx, c)
+				if peer := c.Peer(); err != nil && peer.Addr != nil {
+					w.failed.Store(peer)
+				}
+				return err
 			}
 		},
 		Attempt: func(next core.AttemptFunc) core.AttemptFunc {

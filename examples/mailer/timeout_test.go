@@ -57,7 +57,7 @@ func TestSend_deadline(t *testing.T) {
 	address := script(t, "S: 220 hi\nC: EHLO client.example\nHANG", smtptest.Options{})
 	r := mailer(t, to("smtp://"+address, "-deadline", "300ms", file(t, mail), file(t, mail))...)
 	r.ends(t, 75, "-deadline 300ms is over")
-	if len(r.results) != 2 || r.results[1].Recipients[0].Outcome != "deferred" {
+	if len(r.results) != 2 || r.results[0].Error.Stage != "hello" || r.results[1].Recipients[0].Outcome != "deferred" {
 		t.Errorf("got %s", r.stdout)
 	}
 }

@@ -72,7 +72,7 @@ type redactor struct {
 
 // newRedactor returns one for a user's password or token.
 func newRedactor(user, secret string) redactor {
-	b := base64.StdEncoding.EncodeToString
+	b := base64.RawStdEncoding.EncodeToString // what pads it may stay
 	list := []string{
 		secret, b([]byte(secret)),
 		b([]byte("\x00" + user + "\x00" + secret)), b([]byte(user + "\x00" + user + "\x00" + secret)), // RFC 4616 §2
@@ -85,8 +85,12 @@ func (r redactor) redact(text string) string {
 		return text
 	}
 	for _, secret := range r.secrets() {
-		if len(secret) >= 4 { // shorter ones occur by chance
+		switch {
+		case len(secret) >= 4:
 			text = strings.ReplaceAll(text, secret, "[redacted]")
+		case secret != "": // which occurs within other words by chance
+			word := regexp.MustCompile(`(^|[^\pL\pN])` + regexp.QuoteMeta(secret) + `($|[^\pL\pN])`)
+			text = word.ReplaceAllString(text, "${1}[redacted]${2}")
 		}
 	}
 	return text
@@ -115,6 +119,9 @@ func (r redactor) errorText(e *core.Error) string {
 		parts = append(parts, text)
 	}
 	text := strings.Join(parts, ": ")
+	if text == "" && e.Code() != 0 {
+		text = "the server gives no reason"
+	}
 	if e.Hint != "" {
 		text += " (" + words.Replace(r.redact(e.Hint)) + ")"
 	}
