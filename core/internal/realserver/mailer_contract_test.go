@@ -2,6 +2,7 @@ package realserver_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -10,6 +11,91 @@ import (
 
 	"github.com/postrider/postrider/core/internal/realserver"
 )
+
+// Empty content, and a dot where it begins, arrive as they are, by DATA and by BDAT.
+func TestMailer_oddContent(t *testing.T) {
+	p, d := realserver.StartPostfix(t), realserver.StartDovecot(t)
+	m := buildMailer(t)
+	contents := []string{"", ".\r\n", "..\r\n.\r\nhi\r\n", "Subject: x\r\n\r\n.\r\n..\r\n"}
+	for _, server := range []struct {
+		name, url string
+		messages  func(t testing.TB, mailbox string, n int) [][]byte
+		delivered func(content string) string
+	}{
+		// Postfix ends a header that there is none of.
+		{"Postfix", "smtp://" + p.PlainAddr, p.WaitMessages, func(content string) string {
+			if strings.HasPrefix(content, ".") {
+				return "\r\n" + content
+			}
+			return content
+		}},
+		{"Dovecot", "lmtp+unix://" + d.Socket, d.WaitMessages, func(content string) string { return content }},
+	} {
+		for n, content := range contents {
+			for _, chunking := range []string{"auto", "off"} {
+				t.Run(fmt.Sprintf("%s, -chunking %s, %q", server.name, chunking, content), func(t *testing.T) {
+					mailbox := fmt.Sprintf("odd%d%s@example.test", n, chunking)
+					m.send(t, 0, "-url", server.url, "-from", "me@example.com", "-to", mailbox, "-chunking", chunking, m.file(t, "odd.eml", content))
+					got, err := realserver.Content(server.messages(t, mailbox, 1)[0])
+					if want := server.delivered(content); string(got) != want || err != nil {
+						t.Errorf("%q arrived, want %q (%v)", got, want, err)
+					}
+				})
+			}
+		}
+	}
+	p.Settle(t)
+}
+
+// What cannot be sent as it is, and the order in which statuses count, with one server for all of it.
+func TestMailer_severalStatuses(t *testing.T) {
+	p := realserver.StartPostfix(t)
+	m := buildMailer(t)
+	to := func(name, address string) string {
+		return m.file(t, name, "From: me@example.com\r\nTo: "+address+"\r\n\r\nhi\r\n")
+	}
+	good, refused, deferred := to("good.eml", "alice@example.test"), to("refused.eml", realserver.RefusedRecipient), to("deferred.eml", realserver.DeferredRecipient)
+	for _, c := range []struct {
+		status   int
+		files    []string
+		outcomes string
+	}{
+		{0, []string{good, good}, "delivered delivered"},
+		{69, []string{good, refused}, "delivered not_delivered"},
+		{75, []string{deferred, refused, good}, "not_delivered not_delivered delivered"},
+		{65, []string{deferred, "/nonexistent/mail.eml", good}, "not_delivered not_delivered delivered"},
+	} {
+		var outcomes []string
+		for n, r := range m.send(t, c.status, append([]string{"-url", "smtp://" + p.PlainAddr, "-header-envelope"}, c.files...)...) {
+			if outcomes = append(outcomes, r.Outcome); r.File != c.files[n] {
+				t.Errorf("result %d is of %s", n, r.File)
+			}
+		}
+		if got := strings.Join(outcomes, " "); got != c.outcomes {
+			t.Errorf("got %s, want %s", got, c.outcomes)
+		}
+	}
+	// Further attempts are made of what was put off, and of nothing else.
+	if r := m.send(t, 75, "-url", "smtp://"+p.PlainAddr, "-retries", "2", "-header-envelope", deferred)[0]; r.Attempts != 3 {
+		t.Errorf("%d attempts", r.Attempts)
+	}
+	if r := m.send(t, 69, "-url", "smtp://"+p.PlainAddr, "-retries", "2", "-header-envelope", refused)[0]; r.Attempts != 1 {
+		t.Errorf("%d attempts", r.Attempts)
+	}
+	// Nothing is sent with 64 and 78, nor anything printed.
+	for status, args := range map[int][]string{
+		64: {"-concurrency", "0"}, 78: {"-user", "me", "-password-file", m.file(t, "empty", "")},
+	} {
+		got, out, errs := m.run(t, append([]string{"send", "-json", "-url", "smtp://" + p.PlainAddr, "-header-envelope", good}, args...)...)
+		if got != status || len(out) > 0 || strings.Count(errs, "\n") != 1 {
+			t.Errorf("status %d, want %d: %s%s", got, status, out, errs)
+		}
+	}
+	p.Settle(t)
+	if n := len(p.WaitMessages(t, "alice@example.test", 5)); n != 5 {
+		t.Errorf("%d messages arrived", n)
+	}
+}
 
 // What a server does not take: 65 is for what it does not offer, 77 for what it wants before it takes anything.
 func TestMailer_whatPostfixDoesNotTake(t *testing.T) {
