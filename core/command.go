@@ -80,13 +80,17 @@ func (s *secret) redact(reply Reply) Reply {
 }
 
 // withoutWord removes from text a word that is so short that it also occurs within
-// others.
+// others. A single octet is none: a digit, say, which codes have.
 func withoutWord(text, word string) string {
-	if word == "" {
+	if len(word) < 2 {
 		return text
 	}
 	letter := func(c byte) bool {
 		return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c >= utf8.RuneSelf
+	}
+	if strings.Trim(word, "0123456789") == "" {
+		whole := letter
+		letter = func(c byte) bool { return c == '.' || whole(c) } // 4.7.12 is no word of its own
 	}
 	for i := 0; i+len(word) <= len(text); i++ {
 		end := i + len(word)

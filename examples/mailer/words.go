@@ -88,7 +88,7 @@ func (r redactor) redact(text string) string {
 		switch {
 		case len(secret) >= 4:
 			text = strings.ReplaceAll(text, secret, "[redacted]")
-		case secret != "": // which occurs within other words by chance
+		case len(secret) > 1: // which occurs within other words by chance
 			word := regexp.MustCompile(`(^|[^\pL\pN])` + regexp.QuoteMeta(secret) + `($|[^\pL\pN])`)
 			text = word.ReplaceAllString(text, "${1}[redacted]${2}")
 		}
