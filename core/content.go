@@ -31,7 +31,7 @@ func noteBody(i Interceptor) func(ContentFunc) ContentFunc {
 	}
 	return func(next ContentFunc) ContentFunc {
 		return i.Content(func(ctx context.Context, c *Content) error {
-			if !sameBody(c.Body, c.seen) {
+			if same, _ := sameBody(c.Body, c.seen); !same {
 				c.seen, c.by = c.Body, i.Name
 			}
 			return next(ctx, c)
@@ -39,10 +39,11 @@ func noteBody(i Interceptor) func(ContentFunc) ContentFunc {
 	}
 }
 
-// sameBody compares bodies. Those of a type that cannot be compared differ.
-func sameBody(a, b Body) (same bool) {
+// sameBody compares bodies. Of those of a type that cannot be compared it is not
+// known.
+func sameBody(a, b Body) (same, known bool) {
 	defer func() { _ = recover() }()
-	return a == b
+	return a == b, true
 }
 
 type askedExtension struct {

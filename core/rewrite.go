@@ -30,16 +30,18 @@ func (d *Delivery) Rewrite(m *Message) error {
 		return localError(StagePolicy, errors.New("an envelope cannot be rewritten while next runs"), "rewrite it before next is called")
 	}
 	defer d.once.running.Unlock()
+	if m == nil {
+		return localError(StagePolicy, errors.New("no message to rewrite the envelope with"), "")
+	}
+	same, known := sameBody(m.Body, d.message.Body)
 	switch {
 	case d.ended:
 		return localError(StagePolicy, errors.New("an envelope cannot be rewritten when the delivery is over"), "rewrite it before next is called")
 	case d.receipt.Attempts > 0:
 		return localError(StagePolicy, errors.New("an envelope cannot be rewritten behind an attempt"), "put the interceptor in front of the one that tries again")
-	case m == nil:
-		return localError(StagePolicy, errors.New("no message to rewrite the envelope with"), "")
 	case len(m.To) != len(d.message.To):
 		return localError(StagePolicy, fmt.Errorf("the rewritten envelope has %d recipients, and the message %d", len(m.To), len(d.message.To)), "refuse a recipient with Delivery.Refuse, and send another message to others")
-	case otherBody(m.Body, d.message.Body) || m.Binary != d.message.Binary:
+	case known && !same || m.Binary != d.message.Binary:
 		return localError(StagePolicy, errors.New("the rewritten message has another content"), "change content in Interceptor.Content")
 	}
 	rewritten := *m
@@ -50,11 +52,4 @@ func (d *Delivery) Rewrite(m *Message) error {
 	rewritten.Body = d.message.Body
 	d.message, d.utf8 = &rewritten, utf8
 	return nil
-}
-
-// otherBody reports whether a body is known to be another one: those of a type
-// that cannot be compared may be the same.
-func otherBody(a, b Body) (other bool) {
-	defer func() { _ = recover() }()
-	return a != b
 }

@@ -24,7 +24,7 @@ import (
 //	  "runtime-dir": "/run/mailer",
 //	  "start-timeout": "10s", "call-timeout": "30s", "stop-timeout": "2s",
 //	  "health-interval": "10s", "health-timeout": "5s",
-//	  "restart": {"initial": "100ms", "max": "30s", "budget": 5, "window": "10m"},
+//	  "restart": {"initial": "100ms", "max": "30s", "budget": 20, "window": "10m"},
 //	  "use": {"mechanisms": ["X-CORP-TICKET"]}
 //	}
 //

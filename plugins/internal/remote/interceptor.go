@@ -121,13 +121,9 @@ func (i *interceptor) broken(err error) *core.Error {
 
 // refusal is what the interceptor says against a message, or a recipient.
 func (i *interceptor) refusal(f *pluginv1.Failure) *core.Error {
-	err := wire.Err(f)
-	if err == nil {
-		err = errSilent
-	}
 	return &core.Error{
 		Stage: core.StagePolicy, Class: wire.Class(f), Hint: wire.Hint(f),
-		Err: fmt.Errorf("interceptor %s of plugin %s: %w", i.name, i.link.Plugin(), err),
+		Err: fmt.Errorf("interceptor %s of plugin %s: %w", i.name, i.link.Plugin(), reason(f)),
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/postrider/postrider/core"
+	"github.com/postrider/postrider/plugins/internal/wire"
+	pluginv1 "github.com/postrider/postrider/plugins/proto/postrider/plugin/v1"
 )
 
 // Link is the way to a plugin.
@@ -57,8 +59,13 @@ var ErrBroken = errors.New("it breaks the protocol")
 // errViolation is that a plugin answers what was not asked.
 var errViolation = fmt.Errorf("%w: its answer is not to what was asked", ErrBroken)
 
-// errSilent is a failure without a reason.
-var errSilent = errors.New("it gives no reason")
+// reason is what a plugin says against something.
+func reason(f *pluginv1.Failure) error {
+	if err := wire.Err(f); err != nil {
+		return err
+	}
+	return errors.New("it gives no reason")
+}
 
 // errLate ends a call that is not answered in time.
 var errLate = errors.New("no answer in time")

@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -71,23 +70,15 @@ func (m *Mechanism) check(peer *mechanismv1.Peer) error {
 	case f == nil:
 		return nil
 	case peer != nil:
-		return refusal(f)
+		return reason(f)
 	default:
-		return &core.Error{Stage: core.StageAuth, Class: wire.Class(f), Hint: wire.Hint(f), Err: refusal(f)}
+		return &core.Error{Stage: core.StageAuth, Class: wire.Class(f), Hint: wire.Hint(f), Err: reason(f)}
 	}
-}
-
-// refusal is what a mechanism says against something.
-func refusal(f *pluginv1.Failure) error {
-	if err := wire.Err(f); err != nil {
-		return err
-	}
-	return errors.New("the mechanism gives no reason")
 }
 
 // failure is what a mechanism says when it gives up.
 func (m *Mechanism) failure(f *pluginv1.Failure) *core.Error {
-	return &core.Error{Stage: core.StageAuth, Class: wire.Class(f), Hint: wire.Hint(f), Err: fmt.Errorf("%s: %w", m.name, refusal(f))}
+	return &core.Error{Stage: core.StageAuth, Class: wire.Class(f), Hint: wire.Hint(f), Err: fmt.Errorf("%s: %w", m.name, reason(f))}
 }
 
 // Start implements [core.Mechanism].

@@ -181,7 +181,7 @@ func TestMechanism_whatTheCallersContextCarriesIsNotSent(t *testing.T) {
 func TestMechanism_aFailureWithoutATextHasOne(t *testing.T) {
 	p := &plugin{answers: []*mechanismv1.AuthenticateResponse{{Step: &mechanismv1.AuthenticateResponse_Failure{Failure: &pluginv1.Failure{}}}}}
 	_, _, err := p.mechanism(t).Start(t.Context(), &core.Peer{})
-	if e, ok := errors.AsType[*core.Error](err); !ok || e.Class != core.Local || !strings.Contains(err.Error(), "X-TEST: the mechanism gives no reason") {
+	if e, ok := errors.AsType[*core.Error](err); !ok || e.Class != core.Local || !strings.Contains(err.Error(), "X-TEST: it gives no reason") {
 		t.Error(err)
 	}
 	<-p.ended

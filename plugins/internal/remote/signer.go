@@ -76,7 +76,7 @@ func (s *Signer) request(digest []byte, options crypto.SignerOpts) (*signerv1.Si
 
 // refused is what the key says. Of a class of its own it is a [*core.Error].
 func (s *Signer) refused(r *signerv1.SignResponse_Failure) error {
-	err := fmt.Errorf("signer %s of plugin %s: %w", s.id, s.link.Plugin(), refusal(r.Failure))
+	err := fmt.Errorf("signer %s of plugin %s: %w", s.id, s.link.Plugin(), reason(r.Failure))
 	if class := wire.Class(r.Failure); class != core.Local {
 		return &core.Error{Stage: core.StageContent, Class: class, Hint: wire.Hint(r.Failure), Err: err}
 	}

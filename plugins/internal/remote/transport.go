@@ -54,11 +54,7 @@ func (t *Transport) Endpoint(u *url.URL) (core.Endpoint, error) {
 
 // failure is what the transport says when it opens nothing.
 func (t *Transport) failure(stage core.Stage, f *pluginv1.Failure) *core.Error {
-	err := wire.Err(f)
-	if err == nil {
-		err = errSilent
-	}
-	return &core.Error{Stage: stage, Class: wire.Class(f), Hint: wire.Hint(f), Err: &Error{t.link.Plugin(), err}}
+	return &core.Error{Stage: stage, Class: wire.Class(f), Hint: wire.Hint(f), Err: &Error{t.link.Plugin(), reason(f)}}
 }
 
 // Dial implements [core.Transport]. ctx is for that, and not for the connection.
@@ -116,11 +112,10 @@ func (t *Transport) connect(ctx context.Context, conn Call, e core.Endpoint) (co
 // to say about it, or because of the plugin.
 func (t *Transport) explain(conn Call) func(error, *pluginv1.Failure) error {
 	return func(err error, f *pluginv1.Failure) error {
-		if f != nil {
-			if err = wire.Err(f); err == nil {
-				err = errSilent
-			}
-		} else if err != errViolation {
+		switch {
+		case f != nil:
+			err = reason(f)
+		case err != errViolation:
 			err = conn.Explain(err, false)
 		}
 		return &Error{t.link.Plugin(), err}
