@@ -1,10 +1,14 @@
 package realserver_test
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -227,4 +231,55 @@ func cutBehind(t *testing.T, server, text string) (address string) {
 		}
 	})
 	return listener.Addr().String()
+}
+
+// 454: those who check the passwords for Postfix cannot do it now.
+func TestMailer_75TheAuthenticationIsAway(t *testing.T) {
+	p := realserver.StartPostfix(t, "smtpd_sasl_path = "+hangsUp(t))
+	m := buildMailer(t)
+	r := m.send(t, 75, "-url", "smtp://"+p.PlainAddr, "-from", "me@example.com", "-to", "alice@example.test", "-mech", "PLAIN",
+		"-user", p.ASCIIUser, "-password-file", m.file(t, "password", p.ASCIIPassword), m.file(t, "mail.eml", "Subject: hi\r\n\r\nhi\r\n"))[0]
+	if r.Outcome != "not_delivered" || r.Error == nil || r.Error.Stage != "auth" || r.Error.Code != 454 || r.Error.Class != "temporary" {
+		t.Errorf("got %+v, error %+v", r, r.Error)
+	}
+	p.Settle(t)
+}
+
+// hangsUp is a socket that speaks Dovecot's protocol for authentication, version 1.1, and hangs up when it is asked.
+func hangsUp(t *testing.T) (path string) {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "auth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(folder, "auth")
+	listener, err := net.Listen("unix", path)
+	// Postfix is another user.
+	if err := errors.Join(err, os.Chmod(folder, 0o755), os.Chmod(path, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	t.Cleanup(func() {
+		_ = listener.Close()
+		serving.Wait()
+		_ = os.RemoveAll(folder)
+	})
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer func() { _ = conn.Close() }()
+				_, _ = io.WriteString(conn, "VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t00000000000000000000000000000000\nDONE\n")
+				for lines := bufio.NewScanner(conn); lines.Scan(); {
+					if strings.HasPrefix(lines.Text(), "AUTH\t") {
+						return
+					}
+				}
+			})
+		}
+	})
+	return path
 }
